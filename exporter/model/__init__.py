@@ -1,0 +1,103 @@
+"""The values that cross rooms: frozen, and importing nothing of ours.
+
+Times are unix seconds (``*_at``, ``ctime``) unless the name says ``_ns``; sizes are bytes; a value
+that is not known is ``None``, never 0 or -1.
+"""
+
+from exporter.model.observations import (
+    Backup,
+    Listing,
+    ServerView,
+    Unseen,
+)
+from exporter.model.policy import (
+    HeartbeatPolicy,
+    Location,
+    Policy,
+    RedisTarget,
+    VerifyPolicy,
+)
+from exporter.model.report import (
+    Finding,
+    Needs,
+    Proof,
+    ProvenStore,
+    RdbReport,
+)
+from exporter.model.verdict import (
+    BLOCKS_ON_UNKNOWN,
+    Arrival,
+    Baseline,
+    Candidate,
+    CheckResult,
+    Cycle,
+    HeartbeatState,
+    LocationState,
+    Notice,
+    Snapshot,
+    Verdict,
+    VerifierState,
+)
+from exporter.model.words import (
+    UNVERIFIED,
+    CheckId,
+    CheckMode,
+    ChecksumState,
+    Dialect,
+    Format,
+    HeartbeatMode,
+    LocationKind,
+    Origin,
+    Outcome,
+    Reason,
+    Severity,
+    Status,
+    TimeSource,
+    UnsupportedMode,
+    VerdictState,
+)
+
+__all__ = [
+    "BLOCKS_ON_UNKNOWN",
+    "UNVERIFIED",
+    "Arrival",
+    "Backup",
+    "Baseline",
+    "Candidate",
+    "CheckId",
+    "CheckMode",
+    "CheckResult",
+    "ChecksumState",
+    "Cycle",
+    "Dialect",
+    "Finding",
+    "Format",
+    "HeartbeatMode",
+    "HeartbeatPolicy",
+    "HeartbeatState",
+    "Listing",
+    "Location",
+    "LocationKind",
+    "LocationState",
+    "Needs",
+    "Notice",
+    "Origin",
+    "Outcome",
+    "Policy",
+    "Proof",
+    "ProvenStore",
+    "RdbReport",
+    "Reason",
+    "RedisTarget",
+    "ServerView",
+    "Severity",
+    "Snapshot",
+    "Status",
+    "TimeSource",
+    "Unseen",
+    "UnsupportedMode",
+    "Verdict",
+    "VerdictState",
+    "VerifierState",
+    "VerifyPolicy",
+]

@@ -1,0 +1,120 @@
+"""What reading one file showed, and the proof that is kept of it.
+
+Knows: the contract of ``verify --json``. Refuses to know: how files are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from exporter.model.words import ChecksumState, Dialect, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something odd in a file that loads all the same."""
+
+    kind: str
+    count: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a server must have to load the file, beyond a plain one."""
+
+    modules: tuple[str, ...] = ()
+    databases: int = 16
+    functions: int = 0
+    cluster: bool = False
+    resizedb: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RdbReport:
+    """What reading one RDB file showed. Counts are what was read, also of a broken file."""
+
+    status: Status
+    reason: str | None = None
+    """One line for a person; set for all but ``valid``."""
+    offset: int | None = None
+    """Byte of the (uncompressed) RDB where it went wrong."""
+    key_index: int | None = None
+    rdb_version: int | None = None
+    dialect: Dialect | None = None
+    server_version: str | None = None
+    ctime: int | None = None
+    used_mem: int | None = None
+    repl_id: str | None = None
+    repl_offset: int | None = None
+    aof_base: bool | None = None
+    checksum: ChecksumState | None = None
+    crc64: int | None = None
+    """The stored CRC: the snapshot's fingerprint."""
+    keys: int = 0
+    expires: int = 0
+    keys_by_db: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    """db -> (keys, expires)"""
+    keys_by_type: Mapping[str, int] = field(default_factory=dict)
+    functions: int = 0
+    findings: tuple[Finding, ...] = ()
+    needs: Needs = field(default_factory=Needs)
+    bytes: int = 0
+    """Bytes of the file that were read, as stored."""
+    seconds: float = 0.0
+    engine: str = ""
+    compression: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON-ready values; the names are the contract of ``verify --json``."""
+        out = asdict(self)
+        out["valid"] = self.status is Status.VALID
+        out["crc64"] = None if self.crc64 is None else f"{self.crc64:016x}"
+        out["keys_by_db"] = {
+            str(db): {"keys": keys, "expires": expires}
+            for db, (keys, expires) in sorted(self.keys_by_db.items())
+        }
+        out["keys_by_type"] = dict(sorted(self.keys_by_type.items()))
+        out["needs"]["modules"] = list(self.needs.modules)
+        return out
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> RdbReport:
+        """The inverse of :meth:`to_dict`; unknown names are left out (a newer writer)."""
+        known = {name: raw[name] for name in cls.__dataclass_fields__ if name in raw}
+        known["status"] = Status(raw["status"])
+        known["dialect"] = Dialect(raw["dialect"]) if raw.get("dialect") else None
+        known["checksum"] = ChecksumState(raw["checksum"]) if raw.get("checksum") else None
+        known["crc64"] = None if raw.get("crc64") is None else int(raw["crc64"], 16)
+        known["keys_by_db"] = {
+            int(db): (row["keys"], row["expires"]) for db, row in raw.get("keys_by_db", {}).items()
+        }
+        known["findings"] = tuple(Finding(**row) for row in raw.get("findings", ()))
+        needs = dict(raw.get("needs") or {})
+        known["needs"] = Needs(**{**needs, "modules": tuple(needs.get("modules", ()))})
+        return cls(**known)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """A report that is kept: for which bytes, and when they were read."""
+
+    identity: str
+    report: RdbReport
+    verified_at: float
+    """When the last full read ended."""
+    ctime_ns: int
+    """The inode's change time at that read: a later one means that somebody touched the file."""
+    attempts: int = 1
+    """Readings in a row that could not verify it."""
+
+
+class ProvenStore(Protocol):
+    """Where proofs are kept, seen from the rooms that use it."""
+
+    def proof(self, identity: str) -> Proof | None: ...
+
+    def prove(self, proof: Proof) -> None:
+        """Keeps ``proof``; when this returns it survives a SIGKILL."""
