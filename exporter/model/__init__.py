@@ -22,6 +22,7 @@ from exporter.model.report import (
     Needs,
     Proof,
     ProvenStore,
+    RdbHeader,
     RdbReport,
 )
 from exporter.model.verdict import (
@@ -86,6 +87,7 @@ __all__ = [
     "Policy",
     "Proof",
     "ProvenStore",
+    "RdbHeader",
     "RdbReport",
     "Reason",
     "RedisTarget",

@@ -98,6 +98,19 @@ class RdbReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RdbHeader:
+    """What the first 512 and the last 8 bytes say: claims, not proof."""
+
+    dialect: Dialect | None = None
+    rdb_version: int | None = None
+    server_version: str | None = None
+    ctime: int | None = None
+    repl_id: str | None = None
+    crc64: int | None = None
+    """The last 8 bytes, little endian, if this kind of file has a checksum."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
     """A report that is kept: for which bytes, and when they were read."""
 
