@@ -78,6 +78,8 @@ class Policy:
     redis_grace_seconds: float = 600.0
     verify: VerifyPolicy = field(default_factory=VerifyPolicy)
     heartbeat: HeartbeatPolicy | None = None
+    checks: Mapping[CheckId, CheckMode] = field(default_factory=dict)
+    """Modes of the checks of the server; those of a location stand in it."""
 
     @property
     def stale_after_seconds(self) -> float:

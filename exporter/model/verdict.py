@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 
 from exporter.model.observations import Backup, Listing, ServerView, Unseen
 from exporter.model.policy import HeartbeatPolicy, Location, Policy
-from exporter.model.report import Proof, RdbReport
+from exporter.model.report import Proof, RdbHeader, RdbReport
 from exporter.model.words import (
     CheckId,
-    ChecksumState,
     Outcome,
     Reason,
     Severity,
@@ -49,15 +48,31 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """A backup that the ledger recognised: under which identity, since when, and what is proven."""
+
+    backup: Backup
+    identity: str | None
+    """None until the file is settled."""
+    arrived_at: float
+    proof: Proof | None = None
+    header: RdbHeader | None = None
+    """Claims of a file that was not read in full."""
+    exists: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """A judged backup of the past, in order of arrival; the file may be gone."""
+    """A proven backup of the past, in order of arrival; the file may be gone."""
 
     identity: str
     name: str
     arrived_at: float
-    fingerprint: str | None
-    checksum: ChecksumState | None
-    status: Status
+    mtime_ns: int
+    size_bytes: int
+    report: RdbReport
+    accepted: bool = False
+    """A person took it as the new baseline."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
