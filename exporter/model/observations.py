@@ -47,6 +47,11 @@ class Backup:
     """Why its bytes could not be read."""
 
     @property
+    def mark(self) -> str:
+        """A digest of its first and last bytes; empty until settled."""
+        return hashlib.sha256(self.head + self.tail).hexdigest()[:16] if self.head else ""
+
+    @property
     def identity(self) -> str:
         """Its name in the ledger: 32 hex digits over what DESIGN calls a backup's identity."""
         parts = (

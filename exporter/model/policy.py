@@ -97,7 +97,7 @@ class RedisTarget:
     """Where the watched server is, and how to log in. Secrets stay out of ``repr``."""
 
     url: str = field(repr=False)
-    """``redis://``, ``rediss://`` or ``unix://``; a password in it only from env or a private file."""
+    """A ``redis``, ``rediss`` or ``unix`` URL; a password in it only from env or a private file."""
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     password_file: str | None = None

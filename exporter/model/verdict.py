@@ -154,6 +154,17 @@ class HeartbeatState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwedHeartbeat:
+    """A ping that is to be sent: the row of the outbox."""
+
+    key: str
+    created_at: float
+    attempts: int
+    next_attempt_at: float
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerifierState:
     """The reading that is under way, if any."""
 
@@ -203,5 +214,6 @@ class Snapshot:
     notices: tuple[Notice, ...] = ()
 
     def stale(self, now: float) -> bool:
-        """True where the verdict is too old to be one (a loop that hangs)."""
-        return self.cycle is None or now - self.cycle.at > self.policy.stale_after_seconds
+        """True where the verdict is too old to be one (a loop that hangs), or the clock jumped."""
+        limit = self.policy.stale_after_seconds
+        return self.cycle is None or not -limit <= now - self.cycle.at <= limit

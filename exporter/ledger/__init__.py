@@ -1,0 +1,215 @@
+"""What must survive a restart: known files, proofs, verdict changes, the heartbeat outbox.
+
+Knows: how to keep it. Refuses to know: what is good, when to ping. Losing it is harmless: files are
+read again, and one heartbeat goes out if the verdict is green.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+
+from exporter.ledger.database import Database, LedgerBusyError, Statement
+from exporter.ledger.outbox import Outbox
+from exporter.ledger.recognition import GONE_KEPT, Changes, Place, Tracked
+from exporter.model import (
+    UNVERIFIED,
+    Arrival,
+    Backup,
+    Known,
+    Listing,
+    Notice,
+    Proof,
+    RdbReport,
+    Verdict,
+)
+
+__all__ = ["Ledger", "LedgerBusyError", "Outbox"]
+
+_VERDICTS_KEPT = 10_000
+
+
+class Ledger:
+    """The state of one sidecar. All methods may be called from any thread."""
+
+    def __init__(self, state_dir: Path, *, now: float, network: bool = False) -> None:
+        """Raises :class:`LedgerBusyError` where another ``run`` holds ``state_dir``."""
+        self._database = Database(state_dir, now=now, network=network)
+        self._mutex = threading.RLock()
+        self._places: dict[str, Place] = {}
+        self._proofs: dict[str, Proof] = {}
+        try:
+            self._load()
+        except (ValueError, KeyError, TypeError):
+            self._places.clear()
+            self._proofs.clear()
+            self._database.set_aside(now)
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        return self._database.notices
+
+    def close(self) -> None:
+        self._database.close()
+
+    def outbox(self, heartbeat: str) -> Outbox:
+        return Outbox(self._database, heartbeat)
+
+    # Proofs
+
+    def proof(self, identity: str) -> Proof | None:
+        return self._proofs.get(identity)
+
+    def prove(self, proof: Proof) -> None:
+        """Keeps ``proof``; when this returns it survives a SIGKILL."""
+        with self._mutex:
+            self._database.write(
+                (
+                    "INSERT OR REPLACE INTO proofs VALUES (?, ?, ?, ?, ?)",
+                    (
+                        proof.identity, json.dumps(proof.report.to_dict()), proof.verified_at,
+                        proof.ctime_ns, proof.attempts,
+                    ),
+                )
+            )  # fmt: skip
+            self._proofs[proof.identity] = proof
+            for place in self._places.values():
+                place.proved(proof.identity)
+
+    # Files
+
+    def recognise(self, listing: Listing, now: float) -> tuple[Known, ...]:
+        """The files of ``listing`` under their identities, with their proofs.
+
+        Along come, with ``exists`` False, the proven predecessors of files that were replaced by a
+        rename and are not judged yet.
+        """
+        with self._mutex:
+            place = self._places.setdefault(listing.location, Place())
+            changes = place.recognise(listing, self._proofs, now)
+            for tracked in changes.renamed:
+                proof = self._proofs.get(tracked.identity or "")
+                if proof is not None:
+                    # A rename changes the ctime, and nothing else: the proof moves along.
+                    self._proofs[proof.identity] = Proof(
+                        identity=proof.identity,
+                        report=proof.report,
+                        verified_at=proof.verified_at,
+                        ctime_ns=tracked.backup.ctime_ns,
+                        attempts=proof.attempts,
+                    )
+            if changes:
+                self._store(listing.location, changes, place, now)
+            return place.known(self._proofs)
+
+    def arrivals(self, location: str) -> tuple[Arrival, ...]:
+        """All proven backups of ``location``, those that are gone included, oldest first."""
+        with self._mutex:
+            place = self._places.setdefault(location, Place())
+            rows = [
+                Arrival(
+                    identity=proof.identity,
+                    name=tracked.backup.name,
+                    arrived_at=tracked.arrived_at,
+                    mtime_ns=tracked.backup.mtime_ns,
+                    size_bytes=tracked.backup.size_bytes,
+                    report=proof.report,
+                )
+                for tracked in (*place.gone.values(), *place.current.values())
+                if (proof := self._proofs.get(tracked.identity or "")) is not None
+                and proof.report.status not in UNVERIFIED
+            ]
+        return tuple(sorted(rows, key=lambda a: (a.arrived_at, a.mtime_ns, a.name)))
+
+    def _store(self, location: str, changes: Changes, place: Place, now: float) -> None:
+        statements: list[Statement] = [
+            (
+                "INSERT OR REPLACE INTO files (location, identity, name, inode, size_bytes,"
+                " mtime_ns, ctime_ns, mark, arrived_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                _row(location, tracked),
+            )
+            for tracked in (*changes.stored, *changes.renamed)
+        ]
+        statements += [
+            (
+                "UPDATE proofs SET ctime_ns = ? WHERE identity = ?",
+                (tracked.backup.ctime_ns, tracked.identity),
+            )
+            for tracked in changes.renamed
+        ]
+        statements += [
+            (
+                "UPDATE files SET departed_at = ? WHERE location = ? AND identity = ?",
+                (now, location, identity),
+            )
+            for identity in changes.departed
+        ]
+        if len(place.gone) >= GONE_KEPT:
+            statements += self._forget(location, place)
+        self._database.write(*statements)
+
+    def _forget(self, location: str, place: Place) -> list[Statement]:
+        """Drops from the durable copy the departed files that memory dropped."""
+        departed = self._database.read(
+            "SELECT identity FROM files WHERE location = ? AND departed_at IS NOT NULL", (location,)
+        )
+        old = [identity for (identity,) in departed if identity not in place.gone]
+        for identity in old:
+            self._proofs.pop(identity, None)
+        return [
+            *(
+                ("DELETE FROM files WHERE location = ? AND identity = ?", (location, identity))
+                for identity in old
+            ),
+            *(("DELETE FROM proofs WHERE identity = ?", (identity,)) for identity in old),
+        ]
+
+    def _load(self) -> None:
+        for identity, report, verified_at, ctime_ns, attempts in self._database.read(
+            "SELECT identity, report, verified_at, ctime_ns, attempts FROM proofs"
+        ):
+            self._proofs[identity] = Proof(
+                identity=identity,
+                report=RdbReport.from_dict(json.loads(report)),
+                verified_at=verified_at,
+                ctime_ns=ctime_ns,
+                attempts=attempts,
+            )
+        rows = self._database.read(
+            "SELECT location, identity, name, inode, size_bytes, mtime_ns, ctime_ns, mark,"
+            " arrived_at, departed_at FROM files ORDER BY departed_at IS NOT NULL, departed_at"
+        )
+        for location, identity, name, inode, size, mtime_ns, ctime_ns, mark, at, gone in rows:
+            backup = Backup(
+                location=location, name=os.fsdecode(name), path="", size_bytes=size,
+                mtime_ns=mtime_ns, ctime_ns=ctime_ns, inode=int(inode), device=0, settled=True,
+            )  # fmt: skip
+            self._places.setdefault(location, Place()).remember(
+                Tracked(backup=backup, identity=identity, arrived_at=at, mark=mark),
+                gone=gone is not None,
+                proven=identity in self._proofs,
+            )
+
+    # Verdicts
+
+    def record(self, verdict: Verdict, now: float) -> None:
+        """Keeps a change of the verdict, for whoever asks later what happened that night."""
+        reasons = sorted({str(r.reason) for r in verdict.blocking})
+        self._database.write(
+            ("INSERT INTO verdicts VALUES (?, ?, ?)", (now, verdict.state, " ".join(reasons))),
+            (
+                "DELETE FROM verdicts WHERE rowid <= (SELECT max(rowid) FROM verdicts) - ?",
+                (_VERDICTS_KEPT,),
+            ),
+        )
+
+
+def _row(location: str, tracked: Tracked) -> tuple[object, ...]:
+    backup = tracked.backup
+    # An inode may need 64 unsigned bits, one more than SQLite's integers have: text.
+    return (
+        location, tracked.identity, os.fsencode(backup.name), str(backup.inode), backup.size_bytes,
+        backup.mtime_ns, backup.ctime_ns, tracked.mark, tracked.arrived_at,
+    )  # fmt: skip
