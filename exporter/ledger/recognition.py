@@ -89,9 +89,8 @@ class Place:
             current[backup.name] = tracked
             if tracked.identity is None or (before and tracked.identity == before.identity):
                 continue
-            if tracked.identity in {
-                t.identity for t in (by_signature.get(tracked.signature),) if t
-            }:
+            same = by_signature.get(tracked.signature)
+            if tracked.identity in self.gone or (same and same.identity == tracked.identity):
                 changes.renamed.append(tracked)
             else:
                 changes.stored.append(tracked)
@@ -117,26 +116,30 @@ class Place:
             and backup.mark in {"", before.mark}
         ):
             return replace(before, backup=backup)
-        if not backup.settled:
-            since = before.arrived_at if before and before.identity is None else now
-            return Tracked(backup=backup, identity=None, arrived_at=since)
-        other = by_signature.get(signature) if backup.inode_stable else None
-        if other is not None and backup.mark == other.mark:
-            return replace(other, backup=backup)
         mtime = backup.mtime_ns / 1e9
-        identity = backup.identity
-        again = self.gone.get(identity)
-        if again is not None:
-            arrived = again.arrived_at
-        elif self._watched:
-            seen = before.arrived_at if before and before.identity is None else now
-            arrived = max(mtime, seen)
+        if before is not None and before.identity is None:
+            first_seen = before.arrived_at
         else:
-            arrived = mtime
+            first_seen = now if self._watched else mtime
         # Nothing arrives after it was seen: a file with a time in the future would stay the newest
         # for ever, and hide all that follow.
+        arrived_at = min(max(mtime, first_seen), now)
+        if not backup.settled:
+            return Tracked(backup=backup, identity=None, arrived_at=arrived_at)
+        other = by_signature.get(signature) or self._departed(signature, backup.mark)
+        if other is not None and backup.inode_stable and backup.mark == other.mark:
+            return replace(other, backup=backup)
+        again = self.gone.get(backup.identity)
+        if again is not None:
+            return replace(again, backup=backup)
         return Tracked(
-            backup=backup, identity=identity, arrived_at=min(arrived, now), mark=backup.mark
+            backup=backup, identity=backup.identity, arrived_at=arrived_at, mark=backup.mark
+        )
+
+    def _departed(self, signature: _Signature, mark: str) -> Tracked | None:
+        """The file that went from its name in an earlier look, and lies under another one now."""
+        return next(
+            (t for t in self.gone.values() if t.signature == signature and t.mark == mark), None
         )
 
     def _depart(

@@ -68,12 +68,15 @@ class Relay:
         outbox: OutboxStore,
         counts: Counts,
         current: Callable[[], Snapshot],
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
+        """``changed`` is called on the sender's thread after each try."""
         self._policy = policy
         self._pinger = pinger
         self._outbox = outbox
         self._counts = counts
         self._current = current
+        self._changed = changed
         self._wake = threading.Condition()
         self._stopping = threading.Event()
         self._told: str | None = None
@@ -173,7 +176,12 @@ class Relay:
             return None
         self._counts.heartbeat_attempted(self._policy.name)
         answer = self._pinger.ping()
-        now = time.time()
+        wait = self._book(owed, answer, time.time())
+        self._changed()
+        return wait
+
+    def _book(self, owed: OwedHeartbeat, answer: Answer, now: float) -> float:
+        """Commits what came of a try; answers when to look again."""
         if answer.delivered:
             self._outbox.delivered(owed.key, now)
             self._failure = None

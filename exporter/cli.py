@@ -1,0 +1,383 @@
+"""The commands and their exit codes.
+
+Knows: how a command line becomes a call, and a result becomes lines and an exit code. Refuses to
+know: how anything is done. Rooms are imported by the command that needs them: a probe every few
+seconds must not load them all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
+from typing import Any, NoReturn
+
+import click
+
+from exporter.model import UNVERIFIED, RdbReport, Reason, Status, VerifyPolicy
+
+OK = 0
+NOT_VALID = 1
+USAGE = 2
+NOT_VERIFIED = 3
+LOOP_DIED = 70
+INTERRUPTED = 130
+
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_PROGRESS_FROM_BYTES = 64 << 20
+_STDIN_TIMEOUT_SECONDS = 86400.0
+_CHANGED_TRIES = 3
+_PROBE_SECONDS = 4.0
+
+Flags = dict[str, str]
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """The entry point; leaves the process with the exit code of the command."""
+    try:
+        code = cli.main(args=args, prog_name="redis-backup-exporter", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else str(error), err=True)
+        code = USAGE
+    except click.ClickException as error:
+        error.show()
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        # Container runtimes know no other failure of a probe than 1.
+        code = NOT_VALID if context and context.command.name == "healthcheck" else USAGE
+    except (click.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+class SettingsCommand(click.Command):
+    """A command that takes every setting as a flag, and no arguments."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        from exporter.settings import KEYS, Place  # noqa: PLC0415
+
+        kwargs["context_settings"] = {"allow_extra_args": True}
+        super().__init__(*args, **kwargs)
+        for key in KEYS:
+            switch: dict[str, Any] = (
+                {"is_flag": False, "flag_value": "true"} if key.kind.startswith("true") else {}
+            )
+            default = f" [default: {key.default}]" if key.default else ""
+            self.params.append(
+                click.Option(
+                    [key.name.replace(".", "__"), key.flag],
+                    metavar=key.kind.replace("\\", "").replace(" ", "").upper(),
+                    help=key.help + default,
+                    # Known all the same, to be refused with the remedy.
+                    hidden=Place.FLAG not in key.places,
+                    **switch,
+                )
+            )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Calls the command with the flags that were given, by key name."""
+        if ctx.args:
+            # They are not repeated: a URL that slipped out of its flag can hold a secret.
+            raise click.UsageError(
+                f"{len(ctx.args)} argument(s) too many: settings are flags, like --backup.dir DIR",
+                ctx,
+            )
+        flags = {
+            name.replace("__", "."): value
+            for name, value in ctx.params.items()
+            if value is not None
+        }
+        assert self.callback is not None
+        return ctx.invoke(self.callback, flags)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("redis-backup-exporter"))
+def cli() -> None:
+    """Proves Redis and Valkey backups, exports the verdict, relays a heartbeat while green."""
+
+
+def _load(flags: Flags) -> Any:
+    """The settings, or exit code 2 with every error on stderr."""
+    from exporter.settings import SettingsError, load  # noqa: PLC0415
+
+    try:
+        return load(flags, os.environ, flags.get("config.file"))
+    except SettingsError as error:
+        for problem in error.problems:
+            click.echo(f"error: {problem}", err=True)
+        raise click.exceptions.Exit(USAGE) from None
+
+
+@cli.command(cls=SettingsCommand)
+def run(flags: Flags) -> int:
+    """The sidecar: watch, prove, export, relay; until SIGTERM.
+
+    Every setting is also an environment variable (--backup.dir is RBE_BACKUP_DIR) and a key of the
+    file of --config.file.
+    """
+    import structlog  # noqa: PLC0415
+
+    from exporter.publish import logs  # noqa: PLC0415
+
+    settings = _load(flags)
+    logs.configure(settings.log_level, settings.log_format, settings.secrets())
+    log = structlog.get_logger()
+    for warning in settings.warnings:
+        log.warning("settings.doubtful", text=warning)
+    try:
+        from exporter import daemon  # noqa: PLC0415
+
+        return int(daemon.run(settings))
+    except Exception:
+        log.exception("process.crashed")
+        return LOOP_DIED
+
+
+@cli.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("as_json", "--json", is_flag=True, help="One JSON object a file, one a line.")
+@click.option(
+    "engine_name",
+    "--engine",
+    type=click.Choice(["auto", "native", "rdbtools"]),
+    default="auto",
+    show_default=True,
+    help="What reads the files.",
+)
+@click.option(
+    "--depth",
+    type=click.Choice(["checksum", "structure", "full"]),
+    default="full",
+    show_default=True,
+    help="How much must be proven at least. The rdbtools engine always proves structure.",
+)
+def verify(files: tuple[str, ...], as_json: bool, engine_name: str, depth: str) -> int:
+    """Proves RDB files; - is stdin.
+
+    Exit code 0: all valid. 1: some are not. 3: some could not be verified, and none is invalid.
+    """
+    from exporter.verify.engines import Cancelled, EngineUnavailable, engine  # noqa: PLC0415
+
+    del depth  # one engine, one depth: it proves at least what was asked, but for `full`
+    for path in files:
+        if path != "-" and os.path.isdir(path):  # noqa: PTH112 - as given, also not UTF-8
+            raise click.UsageError(f"{_plain(path)} is a directory: name RDB files")
+    if files.count("-") > 1:
+        raise click.UsageError("stdin (-) can be read once only")
+    try:
+        chosen = engine(engine_name)
+    except EngineUnavailable as error:
+        raise click.UsageError(str(error)) from None
+    statuses = set()
+    with _interruptible() as interrupted:
+        for path in files:
+            try:
+                report = _prove(path, chosen, interrupted)
+            except Cancelled:
+                return INTERRUPTED
+            statuses.add(report.status)
+            click.echo(_json_line(path, report) if as_json else _line(path, report))
+            sys.stdout.flush()
+    return _exit_code(statuses)
+
+
+def _exit_code(statuses: set[Status]) -> int:
+    unproven = UNVERIFIED | {Status.UNSUPPORTED_VERSION}
+    if statuses - unproven - {Status.VALID}:
+        return NOT_VALID
+    return NOT_VERIFIED if statuses & unproven else OK
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C asks the reading to stop; a second one does not ask."""
+    asked = threading.Event()
+
+    def ask(_number: int, _frame: object) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _prove(path: str, engine: Any, cancelled: Callable[[], bool]) -> RdbReport:
+    from exporter.verify.engines import Limits  # noqa: PLC0415
+    from exporter.verify.file import Changed, prove  # noqa: PLC0415
+
+    limits = VerifyPolicy()
+    memory = limits.memory_limit_bytes
+    if path == "-":
+        bounds = Limits(timeout_seconds=_STDIN_TIMEOUT_SECONDS, memory_bytes=memory)
+        from_stdin: RdbReport = engine.read(
+            0, limits=bounds, progress=lambda _bytes: None, cancelled=cancelled
+        )
+        return from_stdin
+    try:
+        size_bytes = os.stat(path).st_size  # noqa: PTH116 - as given
+    except (OSError, ValueError):
+        size_bytes = 0  # said by prove
+    bounds = Limits(timeout_seconds=limits.timeout_seconds(size_bytes), memory_bytes=memory)
+    for _ in range(_CHANGED_TRIES):
+        with _progress(path, size_bytes) as progress:
+            found = prove(path, engine, limits=bounds, progress=progress, cancelled=cancelled)
+        if not isinstance(found, Changed):
+            return found
+    return RdbReport(
+        status=Status.UNREADABLE,
+        reason=f"it changes while it is read ({found.detail}): still being written?",
+        engine=engine.name,
+    )
+
+
+@contextlib.contextmanager
+def _progress(path: str, size_bytes: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr for a large file, if a person sits there."""
+    if size_bytes < _PROGRESS_FROM_BYTES or not sys.stderr.isatty():
+        yield lambda _bytes: None
+        return
+    with click.progressbar(length=size_bytes, label=_plain(path), file=sys.stderr) as bar:
+        yield lambda read_bytes: bar.update(read_bytes - bar.pos)
+
+
+def _json_line(path: str, report: RdbReport) -> str:
+    return json.dumps({"path": path, **report.to_dict()})
+
+
+def _line(path: str, report: RdbReport) -> str:
+    """One line for a person; with a remedy where the file is not valid."""
+    name = "stdin" if path == "-" else _plain(path)
+    if report.status is Status.VALID:
+        return f"{report.status}  {name}: {', '.join(_facts(report))}"
+    from exporter.judge.remedies import REMEDIES  # noqa: PLC0415
+
+    where = "" if report.offset is None else f" at byte {report.offset}"
+    if report.key_index is not None:
+        where += f", key {report.key_index}"
+    remedy = REMEDIES.get(Reason(report.status), "")
+    reason = _plain(report.reason or "no reason")
+    return f"{report.status}  {name}{where}: {reason}. {remedy}".rstrip()
+
+
+def _facts(report: RdbReport) -> Iterator[str]:
+    from exporter.settings.units import show_size  # noqa: PLC0415
+
+    yield f"{report.keys} keys ({report.expires} expiring)"
+    if report.functions:
+        yield f"{report.functions} function libraries"
+    yield f"{report.dialect or 'RDB'} {report.server_version or 'of unknown version'}"
+    yield f"RDB {report.rdb_version}"
+    yield f"checksum {report.checksum or 'none'}"
+    yield show_size(report.bytes)
+    if report.needs.modules:
+        yield f"needs modules {', '.join(map(_plain, report.needs.modules))}"
+    if report.findings:
+        yield f"odd: {', '.join(_plain(finding.kind) for finding in report.findings)}"
+    yield f"{report.seconds:.1f} s by {report.engine}"
+
+
+def _plain(text: str) -> str:
+    """Text from outside, such as a file name, without anything that moves a terminal."""
+    return _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+@cli.command(cls=SettingsCommand)
+def healthcheck(flags: Flags) -> int:
+    """For container probes: 0 if the sidecar on web.listen_address answers and its loop lives.
+
+    A probe is a process of its own: where the sidecar has its address from a flag, give the same
+    flag here; an environment variable or a file is seen by both.
+    """
+    from exporter.settings import SettingsError, load_listen_address  # noqa: PLC0415
+
+    try:
+        address = load_listen_address(flags, os.environ, flags.get("config.file"))
+    except SettingsError as error:
+        click.echo(f"error: {error}", err=True)
+        return NOT_VALID
+    loopback = {"": ("127.0.0.1", "::1"), "0.0.0.0": ("127.0.0.1",), "::": ("::1", "127.0.0.1")}  # noqa: S104
+    said = ""
+    for host in loopback.get(address.host, (address.host,)):
+        status, said = _ask(host, address.port)
+        if status == http.client.OK:
+            return OK
+        if status is not None:
+            break
+    click.echo(f"unhealthy: {said}", err=True)
+    return NOT_VALID
+
+
+def _ask(host: str, port: int) -> tuple[int | None, str]:
+    """Status of the health path, or None and why there is none. Proxies are never asked."""
+    connection = http.client.HTTPConnection(host, port, timeout=_PROBE_SECONDS)
+    try:
+        connection.request("GET", "/-/healthy", headers={"Connection": "close"})
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return None, f"no answer from {host} port {port} ({type(error).__name__})"
+    else:
+        return status, f"{host} port {port} answered {status}"
+    finally:
+        connection.close()
+
+
+@cli.group()
+def config() -> None:
+    """Looks at the settings without starting anything."""
+
+
+@config.command(cls=SettingsCommand)
+def check(flags: Flags) -> int:
+    """Says all that is wrong with the settings; exit code 0 or 2."""
+    settings = _load(flags)
+    for warning in settings.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(f"The settings are right: {len(settings.policy.locations)} location(s).")
+    return OK
+
+
+@config.command(cls=SettingsCommand)
+def show(flags: Flags) -> int:
+    """Prints the settings in force and where each comes from, secrets masked."""
+    settings = _load(flags)
+    for warning in settings.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    wide = max(len(line.key) for line in settings.shown)
+    for line in settings.shown:
+        click.echo(_plain(f"{line.key:<{wide}}  {line.value}  ({line.source})"))
+    return OK
+
+
+@cli.command()
+@click.option(
+    "--inject",
+    type=click.Choice(["truncate", "flip", "stop", "empty"]),
+    help="After the first green: cut a copy, flip a bit, stop the copies, empty the data.",
+)
+@click.option("--listen-address", default="127.0.0.1:19121", show_default=True, metavar="HOST:PORT")
+@click.option("--interval", metavar="DURATION", help="Time between two backups.")
+@click.option(
+    "--seconds", type=click.FloatRange(min=1), help="End by itself after so many seconds."
+)
+def demo(
+    inject: str | None, listen_address: str, interval: str | None, seconds: float | None
+) -> int:
+    """An embedded server, traffic, backups, everything on, and faults to inject."""
+    from exporter.jobs import demo as job  # noqa: PLC0415
+    from exporter.settings.units import WrongValue, duration  # noqa: PLC0415
+
+    try:
+        given = {} if interval is None else {"interval_seconds": duration(1.0)(interval)}
+    except WrongValue as error:
+        raise click.BadParameter(str(error), param_hint="--interval") from None
+    return int(job.run(listen_address=listen_address, inject=inject, seconds=seconds, **given))
