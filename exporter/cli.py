@@ -228,14 +228,16 @@ def _prove(path: str, engine: Any, cancelled: Callable[[], bool]) -> RdbReport:
     except (OSError, ValueError):
         size_bytes = 0  # said by prove
     bounds = Limits(timeout_seconds=limits.timeout_seconds(size_bytes), memory_bytes=memory)
+    detail = ""
     for _ in range(_CHANGED_TRIES):
         with _progress(path, size_bytes) as progress:
             found = prove(path, engine, limits=bounds, progress=progress, cancelled=cancelled)
         if not isinstance(found, Changed):
             return found
+        detail = found.detail
     return RdbReport(
         status=Status.UNREADABLE,
-        reason=f"it changes while it is read ({found.detail}): still being written?",
+        reason=f"it changes while it is read ({detail}): still being written?",
         engine=engine.name,
     )
 

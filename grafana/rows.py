@@ -223,7 +223,7 @@ ROWS: tuple[Row, ...] = (
             ),
             Panel(
                 title="Duration",
-                description="How long reading one backup took: the median and the slowest twentieth.",
+                description="How long reading one backup took: median and 95th percentile.",
                 unit="s",
                 queries=tuple(
                     Query(

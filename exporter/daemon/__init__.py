@@ -38,6 +38,7 @@ from exporter.verify.engines import EngineUnavailable, engine
 from exporter.verify.queue import Done, Verifier, Why
 from exporter.watch.directory import DirectoryWatch
 from exporter.watch.hints import Hints
+from exporter.watch.mount import is_remote
 from exporter.watch.redis_server import RedisServer
 
 log = structlog.get_logger()
@@ -133,9 +134,10 @@ class Daemon:
         )
         try:
             web.start()
-            self._ledger = Ledger(Path(settings.state_dir), now=time.time())
+            remote = is_remote(settings.state_dir)
+            self._ledger = Ledger(Path(settings.state_dir), now=time.time(), network=remote)
         except (ListenError, LedgerBusyError) as error:
-            log.error("daemon.refused", detail=str(error))
+            log.error("daemon.refused", detail=str(error))  # noqa: TRY400 - a setting, not a bug
             web.stop()
             return EXIT_CONFIG
         log.info("web.listening", address=str(settings.listen_address), port=web.port)

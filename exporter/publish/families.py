@@ -105,6 +105,7 @@ SKIP_REASONS = frozenset(
         Reason.FIELD_ABSENT,
         Reason.BASELINE_TOO_SHORT,
         Reason.NO_PREVIOUS_BACKUP,
+        Reason.NOTHING_TO_JUDGE,
         Reason.SWITCHED_OFF,
     }
 )

@@ -67,7 +67,6 @@ class Pinger:
     def _exchange(self, url: str) -> Answer:
         try:
             with requests.Session() as session:
-                session.max_redirects = 0
                 session.headers["User-Agent"] = f"redis-backup-exporter/{__version__}"
                 return self._follow(session, url)
         except requests.RequestException as error:

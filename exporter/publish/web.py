@@ -11,8 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from email.message import Message
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from io import BufferedIOBase
 from typing import BinaryIO, cast

@@ -28,7 +28,7 @@ CHECK_TITLES: Mapping[CheckId, str] = {
 REASON_SENTENCES: Mapping[Reason, str] = {
     Reason.MISSING: "There is no backup here.",
     Reason.EMPTY: "The newest backup is a file of 0 bytes.",
-    Reason.TRUNCATED: "The newest backup ends before its end: it was cut short.",
+    Reason.TRUNCATED: "The newest backup was cut short: it stops before its end mark.",
     Reason.BAD_MAGIC: "The newest backup is not an RDB file.",
     Reason.UNSUPPORTED_VERSION: "The newest backup is of a version that can't be verified here.",
     Reason.CHECKSUM_MISMATCH: "Bytes of the newest backup changed after they were written.",

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from exporter.model import RdbReport, Status
+from exporter.model import Backup, RdbReport, Status
 from exporter.verify.engines import Engine, Limits
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
@@ -42,9 +42,12 @@ def prove(
     progress: Callable[[int], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
     must_yield: Callable[[os.stat_result], bool] | None = None,
+    seen: Backup | None = None,
 ) -> RdbReport | Changed:
     """Reads the file at ``path``. Raises Cancelled, also where ``must_yield`` says so; nothing else
     for what the file is.
+
+    ``seen`` is the file that is meant: one that took its name since then is not read in its place.
 
     ``must_yield`` gets the open file's stat about once a second: our descriptor keeps the blocks of
     a dump that was replaced, which may be the ones that a full disk needs.
@@ -62,6 +65,8 @@ def prove(
         if not stat.S_ISREG(before.st_mode):
             kind = next((name for test, name in _KINDS if test(before.st_mode)), "something else")
             return _report(engine, Status.UNREADABLE, f"not a regular file but {kind}")
+        if seen is not None and not _is(seen, before):
+            return Changed(detail="another file has its name by now")
         report = engine.read(
             fd,
             limits=limits,
@@ -107,6 +112,11 @@ def _change(before: os.stat_result, after: os.stat_result) -> Changed | None:
     if before.st_mtime_ns != after.st_mtime_ns:
         return Changed(detail="it was written to while it was read")
     return None
+
+
+def _is(seen: Backup, found: os.stat_result) -> bool:
+    same = (seen.size_bytes, seen.mtime_ns) == (found.st_size, found.st_mtime_ns)
+    return same and (seen.inode == found.st_ino or not seen.inode_stable)
 
 
 def _report(engine: Engine, status: Status, reason: str) -> RdbReport:

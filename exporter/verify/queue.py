@@ -267,6 +267,7 @@ class Verifier:
                 progress=progress,
                 cancelled=self._stopping.is_set,
                 must_yield=_short_of_space(backup.path) if live else None,
+                seen=backup,
             )
         except Cancelled as error:
             if self._stopping.is_set():

@@ -136,30 +136,35 @@ class DirectoryWatch:
 
     def _recognise(self, entries: Entries, now: float, monotonic: float) -> dict[str, _Known]:
         """The candidates of this look with what earlier ones know of them, latest arrival first."""
-        renamed = self._renamed(entries)
         result: list[_Known] = []
+        new: list[str] = []
+        lost = [self._known[name] for name in self._known.keys() - entries.found.keys()]
         for name, status in entries.found.items():
             known = self._known.get(name)
             if known is None or not _same(known.backup, status):
-                before = renamed.get(status[:4])
-                known = self._newcomer(name, status, entries.path_of(name), before, now, monotonic)
-            elif known.backup.ctime_ns != status.ctime_ns:
+                new.append(name)
+                lost += [] if known is None else [known]
+                continue
+            if known.backup.ctime_ns != status.ctime_ns:
                 _touch(known, status, monotonic)
             if name in entries.links and known.backup.path != entries.links[name].target:
                 known.backup = dataclasses.replace(known.backup, path=entries.links[name].target)
             result.append(known)
+        # A settled file that is gone from its name may be here under another one.
+        renamed = {
+            (it.backup.device, it.backup.inode, it.backup.size_bytes, it.backup.mtime_ns): it
+            for it in lost
+            if it.backup.settled and it.backup.inode_stable
+        }
+        for name in new:
+            status = entries.found[name]
+            before = renamed.get(status[:4])
+            result.append(
+                self._newcomer(name, status, entries.path_of(name), before, now, monotonic)
+            )
         result.sort(key=lambda known: known.backup.name)
         result.sort(key=attrgetter("arrived_ns"), reverse=True)
         return {known.backup.name: known for known in result}
-
-    def _renamed(self, entries: Entries) -> dict[tuple[int, ...], _Known]:
-        """Settled files whose names are gone, by what a rename leaves as it is."""
-        gone = [self._known[name] for name in self._known.keys() - entries.found.keys()]
-        return {
-            (it.backup.device, it.backup.inode, it.backup.size_bytes, it.backup.mtime_ns): it
-            for it in gone
-            if it.backup.settled and it.backup.inode_stable
-        }
 
     def _newcomer(
         self,

@@ -71,7 +71,10 @@ def test_never_raises(pattern: str, name: str) -> None:
     at(pattern, name)
 
 
-@given(st.datetimes(datetime(1900, 1, 1), datetime(9999, 12, 30)).map(lambda t: t.replace(microsecond=0)))  # fmt: skip
+NAIVE = st.datetimes(datetime(1900, 1, 1), datetime(9999, 12, 30))  # noqa: DTZ001 - as strptime
+
+
+@given(NAIVE.map(lambda moment: moment.replace(microsecond=0)))
 def test_what_strftime_writes_is_read_again(moment: datetime) -> None:
     stamp = f"{moment:%Y}".rjust(4, "0") + f"{moment:%m%d-%H%M%S}"
     assert at("%Y%m%d-%H%M%S", f"dump-{stamp}.rdb") == moment.replace(tzinfo=UTC)

@@ -9,7 +9,16 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.model import CheckId, Outcome, RdbReport, Reason, Snapshot, Status, VerdictState, VerifierState
+from exporter.model import (
+    CheckId,
+    Outcome,
+    RdbReport,
+    Reason,
+    Snapshot,
+    Status,
+    VerdictState,
+    VerifierState,
+)
 from exporter.publish.page import StatusPage, trouble
 from exporter.publish.standing import standing
 from exporter.publish.status_json import PENDING_SHOWN, status_json
@@ -83,14 +92,20 @@ def test_the_page_is_well_formed_and_loads_nothing(name: str) -> None:
         assert tag not in {"script", "img", "iframe", "object", "form", "base"}
         assert not [key for key in attributes if key.startswith("on") or key in {"src", "style"}]
         target = attributes.get("href") or ""
-        assert target in {"", "/metrics", "/api/v1/status"} or target.startswith("data:image/svg+xml,")
+        assert target in {"", "/metrics", "/api/v1/status"} or target.startswith(
+            "data:image/svg+xml,"
+        )
 
 
 @pytest.mark.parametrize("name", sorted(STATES))
 def test_page_and_document_give_the_same_state_and_reason(name: str) -> None:
     snapshot = STATES[name]()
     shown = standing(snapshot, NOW)
-    words = {VerdictState.PROTECTED: "Protected", VerdictState.AT_RISK: "At risk", VerdictState.UNKNOWN: "Unknown"}
+    words = {
+        VerdictState.PROTECTED: "Protected",
+        VerdictState.AT_RISK: "At risk",
+        VerdictState.UNKNOWN: "Unknown",
+    }
     reader = read(snapshot)
     assert words[shown.state] in "".join(reader.text)
     assert ("section", {"class": f"hero {shown.state}", "aria-live": "polite"}) in reader.tags
@@ -173,7 +188,12 @@ def test_the_document_has_the_names_of_its_contract() -> None:
     assert place["newest_judged"]["report"]["keys"] == 2_000_000
     assert place["newest_judged"]["report"]["crc64"] == "1f2e3d4c5b6a7988"
     assert (place["up"], place["status"], place["pending_count"]) == (True, "valid", 0)
-    assert (unseen["up"], unseen["reason"], unseen["files"], unseen["status"]) == (False, "directory_unreadable", None, None)
+    assert (unseen["up"], unseen["reason"], unseen["files"], unseen["status"]) == (
+        False,
+        "directory_unreadable",
+        None,
+        None,
+    )
     assert found["server"]["config"] == {  # type: ignore[index]
         "dir": "/var/lib/redis",
         "dbfilename": "dump.rdb",
@@ -181,7 +201,17 @@ def test_the_document_has_the_names_of_its_contract() -> None:
         "appendonly": {"reason": "redis_command_denied"},
     }
     check = found["checks"][0]  # type: ignore[index]
-    assert set(check) == {"check", "location", "outcome", "severity", "blocks", "reason", "measured", "limit", "remedy"}
+    assert set(check) == {
+        "check",
+        "location",
+        "outcome",
+        "severity",
+        "blocks",
+        "reason",
+        "measured",
+        "limit",
+        "remedy",
+    }
     assert found["cycle"]["stale_after_seconds"] == 105  # type: ignore[index]
     assert found["heartbeat"]["target"] == "https://heartfly.example"  # type: ignore[index]
 
@@ -195,7 +225,9 @@ def test_a_stale_document_says_unknown() -> None:
 
 def test_a_document_of_many_waiting_files_stays_small() -> None:
     snapshot = STATES["valid"]()
-    many = tuple(candidate(Status.PENDING, name=f"n{n}.rdb", age=1.0) for n in range(PENDING_SHOWN + 50))
+    many = tuple(
+        candidate(Status.PENDING, name=f"n{n}.rdb", age=1.0) for n in range(PENDING_SHOWN + 50)
+    )
     place = replace(snapshot.locations[0], pending=many)
     found = document(replace(snapshot, locations=(place,)))["locations"][0]  # type: ignore[index]
     assert (len(found["pending"]), found["pending_count"]) == (PENDING_SHOWN, PENDING_SHOWN + 50)
@@ -246,4 +278,7 @@ def test_other_numbers_read_well() -> None:
     assert ago_text(NOW + 61, NOW) == "in 1\u00a0min\u00a01\u00a0s"
     assert utc_text(NOW) == "2026-11-22 08:00:00 UTC"
     assert utc_text(1e30).endswith("s after 1970")
-    assert shown_text("caf\u00e9 \u65e5\u672c \x00\u200b\ud800") == "caf\u00e9 \u65e5\u672c \\x00\\u200b\\ud800"
+    assert (
+        shown_text("caf\u00e9 \u65e5\u672c \x00\u200b\ud800")
+        == "caf\u00e9 \u65e5\u672c \\x00\\u200b\\ud800"
+    )

@@ -20,7 +20,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     def unpack(name: str) -> Path:
         archive = CORPUS / f"{name}.tar.xz"
         if not archive.exists():
-            pytest.skip(f"the corpus is not here: no {archive.name} in RBE_CORPUS or ../shared/corpus")
+            pytest.skip(
+                f"the corpus is not here: no {archive.name} in RBE_CORPUS or ../shared/corpus"
+            )
         if name not in unpacked:
             folder = tmp_path_factory.mktemp(f"corpus-{name}")
             with tarfile.open(archive) as packed:

@@ -46,9 +46,9 @@ def test_no_status_contradicts_what_servers_did(fixture: Fixture) -> None:
         reasons = (*rdb.UNKNOWABLE_TYPES.values(), *rdb.UNKNOWABLE_OPCODES.values())
         assert any(reason in str(report.reason) for reason in reasons)
         return
-    assert (
-        disagreement(report, truth=fixture.row["truth"], kind=fixture.row["kind"]) is None
-    ), report
+    assert disagreement(report, truth=fixture.row["truth"], kind=fixture.row["kind"]) is None, (
+        report
+    )
 
 
 @pytest.mark.parametrize("fixture", WRITTEN, ids=name)
@@ -134,5 +134,7 @@ def test_gzip_is_read_through(fixture: Fixture) -> None:
     broken = bytearray(packed)
     for at in range(10, len(packed)):
         broken[at] ^= 0x10
-        assert read(bytes(broken)).status is not Status.VALID, at
+        # Another way to say the same bytes, such as a reference to an equal match, is no damage.
+        if read(bytes(broken)).status is Status.VALID:
+            assert gzip.decompress(broken) == data, at
         broken[at] ^= 0x10

@@ -208,9 +208,11 @@ def unwanted(found: str | Unseen) -> bool:
 def monitored(server: RealServer) -> Iterator[list[str]]:
     """The commands that the server gets meanwhile."""
     commands: list[str] = []
+    client = server.client(single_connection_client=True)
+    client.ping()  # what a client says when it connects is not to be seen
     with server.client().monitor() as monitor:
         yield commands
-        server.client(driver_info=None).echo("the end")
+        client.echo("the end")
         for event in monitor.listen():
             if event["command"] == "ECHO the end":
                 return

@@ -1,0 +1,417 @@
+"""The relay against receivers that misbehave: late where it is still true, never otherwise."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from exporter.ledger import Ledger
+from exporter.model import (
+    Candidate,
+    CheckId,
+    CheckResult,
+    Cycle,
+    HeartbeatMode,
+    HeartbeatPolicy,
+    Listing,
+    Location,
+    LocationState,
+    Outcome,
+    Policy,
+    Reason,
+    Severity,
+    Snapshot,
+    Verdict,
+    VerdictState,
+)
+from exporter.publish.heartbeat import Relay
+from exporter.publish.pings import Pinger
+from tests.judge.builders import backup
+from tests.receiver import (
+    CLOSE,
+    DRIP,
+    ERROR,
+    HANG,
+    NOT_FOUND,
+    OK,
+    Behaviour,
+    Receiver,
+    redirect,
+    too_many,
+)
+
+HERE = Location(name="local", path="/b")
+FAILED = CheckResult(
+    check=CheckId.SNAPSHOT_AGE,
+    location="local",
+    outcome=Outcome.FAIL,
+    severity=Severity.BLOCK,
+    reason=Reason.SNAPSHOT_TOO_OLD,
+)
+
+
+@dataclass
+class Counts:
+    attempts: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    withheld: Counter[Reason] = field(default_factory=Counter)
+
+    def heartbeat_attempted(self, name: str) -> None:
+        self.attempts += 1
+
+    def heartbeat_failed(self, name: str, reason: str) -> None:
+        self.failures[reason] += 1
+
+    def heartbeat_withheld(self, name: str, reason: Reason) -> None:
+        self.withheld[reason] += 1
+
+
+class Bench:
+    """A relay, its outbox on disk, and the verdict that it follows."""
+
+    def __init__(self, state: Path, url: Callable[[], str], **policy: Any) -> None:
+        self.policy = HeartbeatPolicy(**{"timeout_seconds": 1.0, **policy})
+        self.counts = Counts()
+        self.ledger = Ledger(state, now=time.time())
+        self.snapshot = self.see("none", green=False)
+        self.relay = Relay(
+            self.policy,
+            Pinger(url, timeout_seconds=self.policy.timeout_seconds),
+            self.ledger.outbox("default"),
+            self.counts,
+            lambda: self.snapshot,
+        )
+        self.relay.start()
+
+    def see(self, identity: str | None, *, green: bool = True, cycle_age: float = 0.0) -> Snapshot:
+        now = time.time()
+        newest = None
+        if identity is not None:
+            newest = Candidate(backup=backup(), identity=identity, arrived_at=now)
+        seen = Listing(location="local", at=now, backups=())
+        return Snapshot(
+            at=now,
+            policy=Policy(locations=(HERE,), interval_seconds=1.0, heartbeat=self.policy),
+            engine="test",
+            verdict=Verdict(
+                state=VerdictState.PROTECTED if green else VerdictState.AT_RISK,
+                since=now,
+                blocking=() if green else (FAILED,),
+            ),
+            cycle=Cycle(number=1, at=now - cycle_age, seconds=0.1),
+            locations=(LocationState(location=HERE, seen=seen, newest_judged=newest),),
+        )
+
+    def judge(self, identity: str | None, *, green: bool = True) -> None:
+        """A cycle ends with this newest judged backup and this verdict."""
+        self.snapshot = self.see(identity, green=green)
+        self.relay.consider(self.snapshot, self.snapshot.at)
+
+    def judge_until(self, done: Callable[[], bool], identity: str, *, green: bool = True) -> None:
+        """Cycle after cycle with the same verdict, as the daemon goes on."""
+        deadline = time.monotonic() + 30
+        while not done():
+            assert time.monotonic() < deadline, (self.counts, self.state())
+            self.judge(identity, green=green)
+            time.sleep(0.05)
+
+    def state(self) -> Any:
+        return self.relay.state(self.snapshot, time.time())
+
+    def close(self) -> None:
+        self.relay.stop()
+        assert self.relay.failure is None
+        self.ledger.close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as served:
+        yield served
+
+
+@pytest.fixture
+def make(tmp_path: Path, receiver: Receiver) -> Iterator[Callable[..., Bench]]:
+    benches: list[Bench] = []
+
+    def build(**policy: Any) -> Bench:
+        for bench in benches:
+            bench.close()
+        benches[:] = [Bench(tmp_path / "state", lambda: receiver.url, **policy)]
+        return benches[0]
+
+    yield build
+    for bench in benches:
+        bench.close()
+
+
+def settle(bench: Bench, identity: str, *, green: bool = True, cycles: int = 10) -> None:
+    """Gives a ping that must not come the time to come."""
+    for _ in range(cycles):
+        bench.judge(identity, green=green)
+        time.sleep(0.03)
+
+
+def test_one_ping_for_each_new_backup(make: Callable[..., Bench], receiver: Receiver) -> None:
+    bench = make()
+    for number, identity in enumerate(("a", "b", "c"), start=1):
+        bench.judge(identity)
+        receiver.wait_accepted(number)
+        settle(bench, identity)
+    assert len(receiver.pings) == 3
+    assert bench.counts.attempts == 3
+    assert receiver.pings[0].user_agent.startswith("redis-backup-exporter/")
+
+
+def test_a_restart_repeats_nothing(make: Callable[..., Bench], receiver: Receiver) -> None:
+    make().judge("a")
+    receiver.wait_accepted(1)
+    bench = make()
+    settle(bench, "a")
+    assert len(receiver.pings) == 1
+
+
+def test_an_older_backup_that_is_the_newest_again_is_not_pinged_again(
+    make: Callable[..., Bench], receiver: Receiver
+) -> None:
+    bench = make()
+    bench.judge("a")
+    receiver.wait_accepted(1)
+    bench.judge("b")
+    receiver.wait_accepted(2)
+    settle(bench, "a")
+    assert len(receiver.pings) == 2
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "word"),
+    [
+        (HANG, "timeout"),
+        (DRIP, "timeout"),
+        (ERROR, "http_5xx"),
+        (CLOSE, "connection"),
+        (too_many(1), "http_4xx"),
+        (Behaviour(status=408), "http_4xx"),
+    ],
+)
+def test_a_passing_trouble_is_outlived(
+    make: Callable[..., Bench], receiver: Receiver, behaviour: Behaviour, word: str
+) -> None:
+    receiver.then(behaviour)
+    bench = make()
+    bench.judge("a")
+    receiver.wait_accepted(1)
+    assert bench.counts.failures == Counter({word: 1})
+    assert bench.counts.attempts == 2
+
+
+def test_retry_after_is_obeyed(make: Callable[..., Bench], receiver: Receiver) -> None:
+    receiver.then(too_many(3))
+    bench = make()
+    bench.judge("a")
+    pings = receiver.wait_accepted(1)
+    assert pings[1].received_at - (pings[0].answered_at or 0) >= 2.9
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "word"),
+    [
+        (NOT_FOUND, "http_4xx"),
+        (Behaviour(status=403), "http_4xx"),
+        (Behaviour(status=304), "redirect"),
+        (redirect("http://localhost:9/elsewhere"), "redirect"),
+        (redirect("http://127.0.0.1:9/other-port"), "redirect"),
+    ],
+)
+def test_a_refusal_is_told_and_asked_again_only_in_a_quarter_of_an_hour(
+    make: Callable[..., Bench], receiver: Receiver, behaviour: Behaviour, word: str
+) -> None:
+    receiver.default = behaviour
+    bench = make()
+    bench.judge("a")
+    bench.judge_until(lambda: bench.counts.failures[word] == 1, "a")
+    settle(bench, "a", cycles=40)
+    assert len(receiver.pings) == 1
+    state = bench.state()
+    assert state.due == 1
+    assert state.last_failure == word
+    assert 800 < state.next_attempt_at - time.time() <= 900
+    assert receiver.secret not in repr(state)
+
+
+def test_a_redirect_on_the_same_host_is_followed(
+    make: Callable[..., Bench], receiver: Receiver
+) -> None:
+    receiver.then(redirect("/moved/here"), OK)
+    bench = make()
+    bench.judge("a")
+    pings = receiver.wait_accepted(1)
+    assert pings[1].path == "/moved/here"
+    assert bench.counts.attempts == 1
+
+
+def test_a_circle_of_redirects_ends(make: Callable[..., Bench], receiver: Receiver) -> None:
+    receiver.default = redirect("/round")
+    bench = make()
+    bench.judge("a")
+    bench.judge_until(lambda: bench.counts.failures["redirect"] == 1, "a")
+    assert len(receiver.pings) <= 5
+
+
+def test_a_receiver_that_is_down_gets_the_ping_when_it_is_back(
+    make: Callable[..., Bench], receiver: Receiver
+) -> None:
+    receiver.down()
+    bench = make()
+    bench.judge_until(lambda: bench.counts.failures["connection"] >= 2, "a")
+    receiver.up()
+    receiver.wait_accepted(1)
+    settle(bench, "a")
+    assert len(receiver.pings) == 1
+
+
+def test_a_ping_that_is_no_longer_true_is_never_sent(
+    make: Callable[..., Bench], receiver: Receiver
+) -> None:
+    receiver.down()
+    bench = make()
+    bench.judge_until(lambda: bench.counts.attempts >= 1, "a")
+    bench.judge("a", green=False)
+    receiver.up()
+    settle(bench, "a", green=False, cycles=80)
+    assert receiver.pings == ()
+    assert (bench.state().held, bench.state().due) == (1, 0)
+    bench.judge_until(lambda: len(receiver.accepted) == 1, "a")
+
+
+def test_a_ping_for_a_backup_that_was_followed_by_a_broken_one_is_dropped(
+    make: Callable[..., Bench], receiver: Receiver
+) -> None:
+    receiver.down()
+    bench = make()
+    bench.judge_until(lambda: bench.counts.attempts >= 1, "a")
+    bench.judge("broken", green=False)
+    receiver.up()
+    settle(bench, "broken", green=False, cycles=80)
+    assert receiver.pings == ()
+    assert bench.state().held == 0
+
+
+def test_only_the_newest_is_sent_after_an_outage(
+    make: Callable[..., Bench], receiver: Receiver
+) -> None:
+    receiver.down()
+    bench = make()
+    for identity in ("a", "b", "c"):
+        bench.judge(identity)
+    receiver.up()
+    bench.judge_until(lambda: len(receiver.accepted) == 1, "c")
+    settle(bench, "c")
+    assert len(receiver.pings) == 1
+
+
+def test_a_stalled_watcher_is_silent(make: Callable[..., Bench], receiver: Receiver) -> None:
+    bench = make()
+    bench.snapshot = bench.see("a", cycle_age=64.0)
+    bench.relay.consider(bench.snapshot, time.time())
+    time.sleep(0.3)
+    assert receiver.pings == ()
+    assert bench.counts.withheld == Counter({Reason.VERDICT_STALE: 1})
+
+
+def test_a_withheld_backup_is_counted_once_with_its_first_reason(
+    make: Callable[..., Bench], receiver: Receiver
+) -> None:
+    bench = make()
+    settle(bench, "a", green=False)
+    assert bench.counts.withheld == Counter({Reason.SNAPSHOT_TOO_OLD: 1})
+    settle(bench, "b", green=False)
+    assert bench.counts.withheld == Counter({Reason.SNAPSHOT_TOO_OLD: 2})
+    assert receiver.pings == ()
+
+
+def test_nothing_judged_sends_nothing(make: Callable[..., Bench], receiver: Receiver) -> None:
+    bench = make()
+    bench.judge(None)
+    time.sleep(0.2)
+    assert receiver.pings == ()
+
+
+def test_min_interval_puts_a_ping_off_and_sends_what_is_newest_then(
+    make: Callable[..., Bench], receiver: Receiver
+) -> None:
+    bench = make(min_interval_seconds=1.5)
+    bench.judge("a")
+    receiver.wait_accepted(1)
+    bench.judge("b")
+    bench.judge("c")
+    first, second = receiver.wait_accepted(2)
+    assert second.received_at - (first.answered_at or 0) >= 1.4
+    settle(bench, "c")
+    assert len(receiver.pings) == 2
+
+
+def test_continuous_mode_pings_each_interval_while_green_and_not_otherwise(
+    make: Callable[..., Bench], receiver: Receiver
+) -> None:
+    bench = make(mode=HeartbeatMode.CONTINUOUS, interval_seconds=1.0)
+    bench.judge_until(lambda: len(receiver.accepted) == 3, "a")
+    times = [ping.received_at for ping in receiver.accepted]
+    assert all(0.9 <= later - sooner <= 2.5 for sooner, later in pairwise(times))
+    before = len(receiver.pings)
+    settle(bench, "a", green=False, cycles=60)
+    assert len(receiver.pings) == before
+    assert 1 <= bench.counts.withheld[Reason.SNAPSHOT_TOO_OLD] <= 4
+
+
+def test_continuous_mode_is_not_early_after_a_restart(
+    make: Callable[..., Bench], receiver: Receiver
+) -> None:
+    make(mode=HeartbeatMode.CONTINUOUS, interval_seconds=300.0).judge("a")
+    receiver.wait_accepted(1)
+    bench = make(mode=HeartbeatMode.CONTINUOUS, interval_seconds=300.0)
+    settle(bench, "a")
+    assert len(receiver.pings) == 1
+
+
+def test_the_url_is_read_anew_for_each_ping(tmp_path: Path, receiver: Receiver) -> None:
+    urls = ["http://127.0.0.1:9/old"]
+    bench = Bench(tmp_path / "s", lambda: urls[0])
+    try:
+        bench.judge_until(lambda: bench.counts.failures["connection"] >= 1, "a")
+        urls[0] = receiver.url
+        bench.judge_until(lambda: len(receiver.accepted) == 1, "a")
+    finally:
+        bench.close()
+
+
+def test_a_name_that_is_not_resolved_is_told_as_such(tmp_path: Path) -> None:
+    pinger = Pinger(lambda: "http://no-such-host.invalid/secret-path", timeout_seconds=5.0)
+    answer = pinger.ping()
+    assert (answer.delivered, answer.failure) == (False, "dns")
+    assert "secret" not in repr(answer)
+
+
+def test_a_plain_answer_to_tls_is_a_tls_failure(receiver: Receiver) -> None:
+    answer = Pinger(lambda: receiver.url.replace("http", "https"), timeout_seconds=5.0).ping()
+    assert (answer.delivered, answer.failure) == (False, "tls")
+    assert receiver.secret not in repr(answer)
+
+
+def test_no_log_line_holds_the_secret(make: Callable[..., Bench], receiver: Receiver) -> None:
+    receiver.then(ERROR, NOT_FOUND)
+    with structlog.testing.capture_logs() as lines:
+        bench = make()
+        bench.judge("a")
+        bench.judge_until(lambda: bench.counts.attempts >= 2, "a")
+        bench.relay.stop()
+    assert [line["event"] for line in lines] == ["heartbeat.failed", "heartbeat.rejected"]
+    assert receiver.secret not in repr(lines)
