@@ -126,7 +126,7 @@ class Daemon:
             locations=" ".join(location.name for location in self._policy.locations),
             redis=self._policy.redis,
         )
-        web = WebServer(
+        self._web = web = WebServer(
             str(settings.listen_address),
             current=self.current,
             metrics=self.metrics,
@@ -245,7 +245,7 @@ class Daemon:
             return "verifier", self._verifier.failure
         if self._relay is not None and not self._relay.alive:
             return "heartbeat", self._relay.failure
-        return None
+        return None if self._web.alive else ("web", None)
 
     def _pause(self) -> float:
         """Seconds until something is due."""

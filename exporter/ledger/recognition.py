@@ -56,6 +56,7 @@ class Place:
         self._predecessor: dict[str, Tracked] = {}
         """name -> the proven file whose name a new inode took: its successor is complete (a rename
         is atomic) though not read yet. A file that was overwritten in place leaves none."""
+        self._told: dict[str, tuple[Tracked, Known]] = {}
         self._watched = False
         """Whether a look succeeded in this life: only then is a new file an arrival."""
 
@@ -85,6 +86,10 @@ class Place:
         current: dict[str, Tracked] = {}
         for backup in listing.backups:
             before = self.current.get(backup.name)
+            if before is not None and backup is before.backup:
+                # Nothing changed: the usual case, and there may be a hundred thousand of them.
+                current[backup.name] = before
+                continue
             tracked = self._track(backup, before, by_signature, now)
             current[backup.name] = tracked
             if tracked.identity is None or (before and tracked.identity == before.identity):
@@ -168,14 +173,25 @@ class Place:
 
     def known(self, proofs: Mapping[str, Proof]) -> tuple[Known, ...]:
         """All files that lie here, and the predecessors that still stand for a name."""
+        known: dict[str, tuple[Tracked, Known]] = {}
+        for name, tracked in self.current.items():
+            proof = proofs.get(tracked.identity or "")
+            before = self._told.get(name)
+            if before is not None and before[0] is tracked and before[1].proof is proof:
+                known[name] = before
+            else:
+                known[name] = (tracked, _known(tracked, proof, exists=True))
+        self._told = known
         return (
-            *(_known(t, proofs, exists=True) for t in self.current.values()),
-            *(_known(t, proofs, exists=False) for t in self._predecessor.values()),
+            *(k for _, k in known.values()),
+            *(
+                _known(t, proofs.get(t.identity or ""), exists=False)
+                for t in self._predecessor.values()
+            ),
         )
 
 
-def _known(tracked: Tracked, proofs: Mapping[str, Proof], *, exists: bool) -> Known:
-    proof = None if tracked.identity is None else proofs.get(tracked.identity)
+def _known(tracked: Tracked, proof: Proof | None, *, exists: bool) -> Known:
     return Known(
         backup=tracked.backup,
         identity=tracked.identity,

@@ -87,6 +87,10 @@ class WebServer:
         )
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
     def stop(self) -> None:
         """Ends the listener and all connections; returns within a second."""
         if self._connections is not None and self._thread is not None:

@@ -21,9 +21,9 @@ MASK = "********"
 
 Word = TypeVar("Word", bound=StrEnum)
 
-_DURATION = re.compile(r"(?:(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|[smhdw]))")
+_DURATION = re.compile(r"(?:(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|[smhdw]))")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
-_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kmgt]i?b|b)", re.IGNORECASE)
+_SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[kmgt]i?b|b)", re.IGNORECASE)
 _BYTES = {"b": 1} | {
     f"{letter}{i}b": (1024 if i else 1000) ** power
     for power, letter in enumerate("kmgt", start=1)
@@ -83,7 +83,7 @@ def duration(minimum: float = 0.0) -> Callable[[object], float]:
 
     def read(raw: object) -> float:
         written = text(raw).lower().replace(" ", "")
-        if re.fullmatch(r"\d+(\.\d+)?", written):
+        if re.fullmatch(r"[0-9]+(\.[0-9]+)?", written):
             if float(written) != 0:
                 raise WrongValue("has no unit", _DURATION_REMEDY)
             seconds = 0.0
@@ -127,7 +127,7 @@ def rate(raw: object) -> float:
 def count(minimum: int, maximum: int) -> Callable[[object], int]:
     def read(raw: object) -> int:
         written = text(raw)
-        if not re.fullmatch(r"\d{1,9}", written) or not minimum <= int(written) <= maximum:
+        if not re.fullmatch(r"[0-9]{1,9}", written) or not minimum <= int(written) <= maximum:
             raise WrongValue("is no such number", f"write a whole number, {minimum} to {maximum}")
         return int(written)
 
@@ -211,7 +211,7 @@ def zone(raw: object) -> str:
 def listen_address(raw: object) -> ListenAddress:
     written = text(raw)
     remedy = "write HOST:PORT, :PORT or [IPV6]:PORT, like 127.0.0.1:19121"
-    found = re.fullmatch(r"(?:\[(?P<v6>[^\]]*)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})", written)
+    found = re.fullmatch(r"(?:\[(?P<v6>[^\]]*)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})", written)
     if not found or int(found["port"]) > 65535:
         raise WrongValue("is no listen address", remedy)
     host = found["v6"] if found["v6"] is not None else found["host"]
@@ -256,7 +256,7 @@ def redis_url(raw: object) -> str:
         return written
     if not parts.hostname or any(letter.isspace() for letter in written):
         raise WrongValue("names no host", _URL_REMEDY)
-    if not re.fullmatch(r"(/\d{0,5})?", parts.path):
+    if not re.fullmatch(r"(/[0-9]{0,5})?", parts.path):
         raise WrongValue("has a path that is no database number", "write redis://HOST:6379/0")
     return written
 

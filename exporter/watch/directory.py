@@ -104,7 +104,8 @@ class DirectoryWatch:
     def _list(self, descriptor: int, now: float, monotonic: float) -> Listing:
         entries = scan(descriptor, self._location.path, self._match, self._temporary)
         place = os.fstat(descriptor)
-        if place.st_nlink == 0:  # removed under us: what we listed may be a part
+        # Removed under us: what we listed may be a part. (Some FUSE say 0 for every directory.)
+        if place.st_nlink == 0 and self._is_stable(place.st_dev, self._location.path):
             raise FileNotFoundError(errno.ENOENT, "removed while it was listed")
         changed = self._moved(place)
         drop_second_names(entries, self._is_known, self._is_stable)

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 _INVENTED = re.compile(r"fuse(\..*|blk|ctl)?|9p|cifs|smb\d?|vboxsf|prl_fs|vfat|exfat|msdos|ntfs3?")
-_REMOTE = re.compile(r"nfs\d?|cifs|smb\d?|smbfs|ceph|glusterfs|lustre|beegfs|afs|ocfs2|gfs2|fuse\..*")
+_REMOTE = re.compile(r"nfs\d?|cifs|smb(fs|\d)?|ceph|glusterfs|lustre|beegfs|afs|fuse\..*")
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 

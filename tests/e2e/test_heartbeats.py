@@ -181,7 +181,11 @@ def test_a_held_ping_goes_out_when_the_server_is_back_and_its_backup_still_the_n
     receiver.down()
     server = redis_server()
     job = backups(server)
-    watcher = sidecar(job, receiver=receiver, settings={"redis.grace": "1s"})
+    watcher = sidecar(
+        job,
+        receiver=receiver,
+        settings={"redis.grace": "1s", "redis.timeout": "500ms", "redis.attempts": "1"},
+    )
     watcher.start()
     watcher.wait_protected(job.good())
     watcher.wait(
