@@ -213,12 +213,12 @@ def test_no_url_however_broken_shows_its_password(scheme: str, password: str) ->
     password = f"X{password}X"
     for url in (f"{scheme}://user:{password}@cache:6379/0", f"{scheme}://:{password}@cache"):
         for flags, environ in (({"redis.url": url}, {}), ({}, {"RBE_REDIS_URL": url})):
-            try:
-                settings = load({**DIR, **flags}, environ)
-            except SettingsError as error:
-                assert password not in str(error)
-                for problem in error.problems:
-                    shown = problem.value or ""
-                    assert shown in {MASK, ascii(url)} or MASK in shown or password not in shown
-            else:
-                assert all(password not in line.value for line in settings.shown)
+            assert password not in all_that_is_said({**DIR, **flags}, environ)
+
+
+def all_that_is_said(flags: dict[str, str], environ: dict[str, str]) -> str:
+    try:
+        settings = load(flags, environ)
+    except SettingsError as error:
+        return str(error)
+    return "\n".join(line.value for line in settings.shown) + repr(settings)
