@@ -140,6 +140,32 @@ def run(flags: Flags) -> int:
         return LOOP_DIED
 
 
+class CheckCommand(SettingsCommand):
+    """The settings, and ``--json``."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.append(
+            click.Option(["as_json", "--json"], is_flag=True, default=None, help="One JSON object.")
+        )
+
+
+@cli.command("check", cls=CheckCommand)
+def assess(flags: dict[str, Any]) -> int:
+    """One whole assessment, check by check: 0 protected, 1 at risk, 2 settings, 3 unknown.
+
+    Looks twice (the settle time apart), reads the newest backups that the state does not hold as
+    proven, sends no heartbeat, and may run beside the sidecar.
+    """
+    from exporter.daemon import checkup  # noqa: PLC0415
+    from exporter.publish import logs  # noqa: PLC0415
+
+    as_json = bool(flags.pop("as_json", False))
+    settings = _load(flags)
+    logs.configure("error", settings.log_format, settings.secrets())
+    return checkup.run(settings, as_json=as_json, echo=click.echo)
+
+
 @cli.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option("as_json", "--json", is_flag=True, help="One JSON object a file, one a line.")

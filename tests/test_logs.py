@@ -126,9 +126,9 @@ def test_tracebacks_are_masked_and_show_no_locals(
     logs.configure("info", form, ["geheim-4711"])
 
     def fails() -> None:
-        local = "value-of-a-local"
+        local = "-".join(["value", "of", "a", "local"])
         try:
-            raise ValueError(f"bad url https://h/{'geheim'}-4711")
+            int("https://h/geheim" + "-4711")
         except ValueError as error:
             raise RuntimeError(len(local)) from error
 
@@ -140,9 +140,7 @@ def test_tracebacks_are_masked_and_show_no_locals(
     assert "RuntimeError" in line
     assert "ValueError" in line
     assert "geheim-4711" not in line
-    assert "value-of-a-local" not in line.replace('"value-of-a-local"', "").replace(
-        r"\"value-of-a-local\"", ""
-    )
+    assert "value-of-a-local" not in line
 
 
 def test_uncaught_exceptions_become_masked_lines(capsys: pytest.CaptureFixture[str]) -> None:

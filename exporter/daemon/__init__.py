@@ -147,6 +147,7 @@ class Daemon:
             self._ledger,
             server,
             {location.name: DirectoryWatch(location) for location in self._policy.locations},
+            engine=self._engine.name,
         )
         self._verifier = Verifier(self._engine, self._ledger, self._policy.verify, self._on_done)
         self._relay = self._make_relay()
@@ -306,9 +307,7 @@ class Daemon:
 
     def _publish(self, snapshot: Snapshot) -> None:
         """Swaps the Snapshot in, then lets the relay and the journal act on it."""
-        snapshot = replace(
-            snapshot, engine=self._engine.name, notices=(*self._warnings, *self._ledger.notices)
-        )
+        snapshot = replace(snapshot, notices=(*self._warnings, *self._ledger.notices))
         self._show(snapshot)
         if self._relay is not None:
             self._relay.consider(snapshot, snapshot.at)

@@ -66,6 +66,7 @@ class Assessment:
         server: ServerWatch | None,
         watches: Mapping[str, LocationWatch],
         *,
+        engine: str,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -73,6 +74,7 @@ class Assessment:
         self._files = files
         self._server_watch = server
         self._watches = watches
+        self._engine = engine
         self._clock = clock
         self._monotonic = monotonic
         self._server: ServerView | Unseen | None = None
@@ -144,7 +146,7 @@ class Assessment:
         return Snapshot(
             at=now,
             policy=self._policy,
-            engine="",
+            engine=self._engine,
             verdict=judgement.verdict,
             cycle=self._cycle,
             server=self._server,

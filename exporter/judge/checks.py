@@ -117,7 +117,8 @@ def artifact_present(at: LocationFacts, facts: Facts) -> Finding:
         )
     if isinstance(at.seen, Unseen):
         return Finding(Outcome.UNKNOWN, at.seen.reason, at.seen.detail)
-    return passed(f"{number_text(at.state.files)} files", ">= 1 file")
+    files = "1 file" if at.state.files == 1 else f"{number_text(at.state.files)} files"
+    return passed(files, ">= 1 file")
 
 
 def artifact_complete(at: LocationFacts, facts: Facts) -> Finding:

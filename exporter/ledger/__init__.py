@@ -34,9 +34,14 @@ _VERDICTS_KEPT = 10_000
 class Ledger:
     """The state of one sidecar. All methods may be called from any thread."""
 
-    def __init__(self, state_dir: Path, *, now: float, network: bool = False) -> None:
-        """Raises :class:`LedgerBusyError` where another ``run`` holds ``state_dir``."""
-        self._database = Database(state_dir, now=now, network=network)
+    def __init__(
+        self, state_dir: Path, *, now: float, network: bool = False, read_only: bool = False
+    ) -> None:
+        """Raises :class:`LedgerBusyError` where another ``run`` holds ``state_dir``.
+
+        ``read_only`` takes a copy into memory, beside a ``run`` or without one.
+        """
+        self._database = Database(state_dir, now=now, network=network, read_only=read_only)
         self._mutex = threading.RLock()
         self._places: dict[str, Place] = {}
         self._proofs: dict[str, Proof] = {}

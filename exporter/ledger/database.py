@@ -5,6 +5,7 @@ Knows: the lock, the schema, transactions. Refuses to know: what the rows mean.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -51,8 +52,12 @@ class LedgerBusyError(Exception):
 class Database:
     """One connection for all threads, under one lock; each ``write`` is one transaction."""
 
-    def __init__(self, state_dir: Path, *, now: float, network: bool = False) -> None:
+    def __init__(
+        self, state_dir: Path, *, now: float, network: bool = False, read_only: bool = False
+    ) -> None:
         """Opens ``state_dir``; in memory, with a notice, where state can't be kept there.
+
+        ``read_only`` is a copy in memory of what is there, for a look beside the owner.
 
         Raises :class:`LedgerBusyError` where another process holds it.
         """
@@ -60,6 +65,10 @@ class Database:
         self._state_dir = state_dir
         self._lock_fd: int | None = None
         self.notices: tuple[Notice, ...] = ()
+        if read_only:
+            self._db = _connect(":memory:")
+            _copy_into(self._db, state_dir / _FILE)
+            return
         if network:
             self._open_in_memory(state_dir, "a network filesystem: its locks can't be trusted")
             return
@@ -176,3 +185,14 @@ def _connect(path: str) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _copy_into(memory: sqlite3.Connection, path: Path) -> None:
+    """What ``path`` holds, if it can be read; else nothing: all is unproven then."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db:
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if version == _VERSION:
+                db.backup(memory)
+    except (sqlite3.Error, ValueError):
+        return

@@ -1,0 +1,110 @@
+"""One whole assessment, printed check by check: the command ``check``.
+
+Knows: the way of one cycle without the loop - look, settle, look again, read what is unproven. The
+ledger is only read. Refuses to know: heartbeats; a look from the shell must not ping.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from exporter.daemon.assessment import Assessment
+from exporter.ledger import Ledger
+from exporter.model import CheckResult, Outcome, Snapshot, VerdictState
+from exporter.publish.status_json import status_json
+from exporter.settings import Settings
+from exporter.verify.engines import engine
+from exporter.verify.queue import Done, Verifier, Why
+from exporter.watch.directory import DirectoryWatch
+from exporter.watch.redis_server import RedisServer
+
+EXIT_CODES = {VerdictState.PROTECTED: 0, VerdictState.AT_RISK: 1, VerdictState.UNKNOWN: 3}
+
+#: A single look does not read a backlog: the newest is what the verdict is about.
+_READ = frozenset({Why.ARRIVAL, Why.RETRY, Why.TOUCHED})
+_SIGNS = {
+    Outcome.PASS: "ok",
+    Outcome.WARN: "WARN",
+    Outcome.FAIL: "FAIL",
+    Outcome.UNKNOWN: "UNKNOWN",
+    Outcome.SKIP: "skip",
+}
+
+
+def run(settings: Settings, *, as_json: bool, echo: Callable[[str], None]) -> int:
+    """Assesses what ``settings`` describe and prints it; answers the exit code."""
+    snapshot = assess(settings)
+    if as_json:
+        echo(json.dumps(json.loads(status_json(snapshot, snapshot.at))))
+    else:
+        for line in lines(snapshot):
+            echo(line)
+    assert snapshot.verdict is not None
+    return EXIT_CODES[snapshot.verdict.state]
+
+
+def assess(settings: Settings) -> Snapshot:
+    """Looks twice, the settle time apart, and reads the newest backups that are not proven."""
+    policy = settings.policy
+    ledger = Ledger(Path(settings.state_dir), now=time.time(), read_only=True)
+    reader = engine(settings.engine)
+    done: queue.SimpleQueue[Done] = queue.SimpleQueue()
+    server = RedisServer(settings.redis) if settings.redis else None
+    watches = {location.name: DirectoryWatch(location) for location in policy.locations}
+    assessment = Assessment(policy, ledger, server, watches, engine=reader.name)
+    verifier = Verifier(reader, ledger, policy.verify, done.put)
+    verifier.start()
+    try:
+        began = time.monotonic()
+        assessment.look()
+        snapshot = assessment.judge(time.monotonic() - began)
+        if assessment.settling:
+            time.sleep(max(location.settle_seconds for location in policy.locations) + 0.05)
+            assessment.look()
+            snapshot = assessment.judge(time.monotonic() - began)
+        while (job := assessment.next_job()) is not None and job.why in _READ:
+            verifier.offer(job)
+            read = done.get()
+            assessment.note_read(job.location, read.seconds, backlog=False)
+            snapshot = assessment.judge(time.monotonic() - began)
+            if read.report is None:
+                break
+    finally:
+        verifier.stop()
+        if server is not None:
+            server.close()
+        ledger.close()
+    return snapshot
+
+
+def lines(snapshot: Snapshot) -> list[str]:
+    """The snapshot for a terminal: every check, then the verdict and what to do."""
+    assert snapshot.verdict is not None
+    shown = [_line(result) for result in snapshot.results]
+    shown.append("")
+    shown.append(str(snapshot.verdict.state).replace("_", " ").upper())
+    for result in snapshot.verdict.blocking:
+        where = f" at {result.location}" if result.location else ""
+        shown.append(f"  {result.check}{where}: {result.reason}: {result.measured}")
+        shown.append(f"    {result.remedy}")
+    return [_printable(line) for line in shown]
+
+
+def _line(result: CheckResult) -> str:
+    words = [f"{_SIGNS[result.outcome]:8}{result.location or '-':12} {result.check:18}"]
+    if result.reason:
+        words.append(f"{result.reason}:" if result.measured else f"{result.reason}")
+    if result.measured:
+        words.append(result.measured)
+    if result.limit and result.outcome is not Outcome.SKIP:
+        words.append(f"[limit: {result.limit}]")
+    return " ".join(words).rstrip()
+
+
+def _printable(text: str) -> str:
+    """A file's name must not drive the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
