@@ -19,7 +19,7 @@ def check(tmp_path: Path, *flags: str) -> subprocess.CompletedProcess[str]:
         [
             sys.executable, "-m", "exporter", "check", "--backup.dir", str(tmp_path / "backups"),
             "--state.dir", str(tmp_path / "state"), "--backup.settle-time", "0.2s",
-            "--backup.max-age", "36500d", *flags,
+            "--checks.snapshot-age", "off", *flags,
         ],
         capture_output=True,
         text=True,
