@@ -245,6 +245,7 @@ def snapshot_new(at: LocationFacts, facts: Facts) -> Finding:
                 a
                 for a in reversed(at.history)
                 if a.report.status is Status.VALID
+                and a.name != _uncompressed(judged.backup.name)
                 and report_fingerprint(a.report, a.size_bytes) == judged.fingerprint
             ),
             None,
@@ -261,6 +262,12 @@ def snapshot_new(at: LocationFacts, facts: Facts) -> Finding:
         )
 
     return _content(CheckId.SNAPSHOT_NEW, at, facts, new)
+
+
+def _uncompressed(name: str) -> str | None:
+    """What a file was called before a job compressed it: the same backup, not an earlier one."""
+    stem, _, suffix = name.rpartition(".")
+    return stem if suffix in {"gz", "zst", "lz4", "xz", "bz2"} else None
 
 
 def key_count(at: LocationFacts, facts: Facts) -> Finding:

@@ -176,7 +176,7 @@ class BackupKeys(Section):
     dir: DirPath | None = _key(
         None, "Directory with backups; makes the required location named local."
     )
-    pattern: Pattern = _key("*.rdb", "Which names in it are backups.")
+    pattern: Pattern = _key("*.rdb", "Which names in it are backups; *.rdb takes *.rdb.gz too.")
     origin: OriginWord | None = _key(
         None,
         "How backups come there: the server's own dump file, files copied there, redis-cli --rdb, "

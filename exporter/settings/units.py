@@ -211,7 +211,9 @@ def zone(raw: object) -> str:
 def listen_address(raw: object) -> ListenAddress:
     written = text(raw)
     remedy = "write HOST:PORT, :PORT or [IPV6]:PORT, like 127.0.0.1:19121"
-    found = re.fullmatch(r"(?:\[(?P<v6>[^\]]*)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})", written)
+    found = re.fullmatch(
+        r"(?:\[(?P<v6>[^\]]*)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})", written
+    )
     if not found or int(found["port"]) > 65535:
         raise WrongValue("is no listen address", remedy)
     host = found["v6"] if found["v6"] is not None else found["host"]

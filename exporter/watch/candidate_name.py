@@ -27,8 +27,13 @@ def is_temporary(name: str) -> bool:
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
-    """Whether a name matches, case-sensitively, with the wildcards of fnmatch."""
+    """Whether a name matches, case-sensitively, with the wildcards of fnmatch.
+
+    ``*.rdb`` takes ``*.rdb.gz`` too: a job that starts to compress its dumps goes on being watched.
+    """
     match = re.compile(fnmatch.translate(pattern)).match
+    if pattern.endswith(".rdb") and not names_one_file(pattern):
+        return lambda name: match(name.removesuffix(".gz")) is not None
     return lambda name: match(name) is not None
 
 

@@ -312,6 +312,11 @@ def test_a_good_copy_after_a_broken_copy_of_the_same_snapshot_is_new() -> None:
     assert outcome(CheckId.SNAPSHOT_NEW, again, history=history) == (PASS, None)
 
 
+def test_a_backup_that_the_job_compressed_afterwards_is_the_same_backup() -> None:
+    packed = known("old.rdb.gz", report(age=DAY), arrived=5)
+    assert outcome(CheckId.SNAPSHOT_NEW, packed, history=(yesterday(),)) == (PASS, None)
+
+
 def test_the_first_backup_has_none_before_it() -> None:
     assert outcome(CheckId.SNAPSHOT_NEW, known(found=report())) == (
         SKIP, Reason.NO_PREVIOUS_BACKUP,

@@ -44,7 +44,7 @@ def test_any_name_can_be_judged(name: str) -> None:
 
 
 def test_the_pattern_is_case_sensitive_and_says_nothing_of_others(tmp_path: Path) -> None:
-    for name in ("a.rdb", "A.RDB", "notes.txt", "b.rdb.gz"):
+    for name in ("a.rdb", "A.RDB", "notes.txt", "b.rdb.zst"):
         write(tmp_path / name)
     listing = Watched(tmp_path).look()
     assert [backup.name for backup in listing.backups] == ["a.rdb"]
@@ -156,3 +156,17 @@ def test_the_directory_may_be_a_link(tmp_path: Path) -> None:
     listing = watched.look()
     assert not listing.mount_changed
     assert listing.backups[0].head == b"tuesday"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "taken"),
+    [
+        ("*.rdb", "a.rdb", True),
+        ("*.rdb", "a.rdb.gz", True),
+        ("*.rdb", "a.gz", False),
+        ("dump.rdb", "dump.rdb.gz", False),
+        ("*.rdb.gz", "a.rdb", False),
+    ],
+)
+def test_dumps_are_taken_in_their_compressed_form_too(pattern: str, name: str, taken: bool) -> None:
+    assert matcher(pattern)(name) is taken
