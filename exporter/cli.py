@@ -129,8 +129,6 @@ def run(flags: Flags) -> int:
     settings = _load(flags)
     logs.configure(settings.log_level, settings.log_format, settings.secrets())
     log = structlog.get_logger()
-    for warning in settings.warnings:
-        log.warning("settings.doubtful", text=warning)
     try:
         from exporter import daemon  # noqa: PLC0415
 

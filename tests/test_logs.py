@@ -108,9 +108,8 @@ def test_secrets_are_masked_wherever_they_stand(
         json.dumps(SECRET), quote(SECRET).lower(), base64.b64encode(SECRET.encode()).decode(),
     ]  # fmt: skip
     for text in spellings:
-        log.info(
-            "in {}".format(text), value=f"x{text}y", deep={text: [text, (text,)]}, raw=text.encode()
-        )
+        event = f"in {text} event"
+        log.info(event, value=f"x{text}y", deep={text: [text, (text,)]}, raw=text.encode())
         logging.getLogger("x").error("library %s", text)
     out = "\n".join(lines(capsys))
     for text in (*spellings, "heim", "4711"):

@@ -5,6 +5,7 @@ Knows: HTTP, and that the URL is a secret. Refuses to know: when to ping, and wh
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import socket
 import threading
@@ -41,8 +42,10 @@ class Pinger:
     def __init__(self, read_url: Callable[[], str], *, timeout_seconds: float) -> None:
         self._read_url = read_url
         self._timeout = timeout_seconds
-        self.target = _target(read_url())
+        self.target = "?"
         """Scheme and host: all that may be shown."""
+        with contextlib.suppress(OSError):
+            self.target = _target(read_url())
 
     def ping(self) -> Answer:
         """One try. The whole of it is bounded, not only each read: a receiver may drip."""

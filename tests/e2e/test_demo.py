@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pty
 import re
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +15,7 @@ import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,10 +33,23 @@ REASONS = {
 _TAKE_TERMINAL = "import fcntl,termios;fcntl.ioctl(0,termios.TIOCSCTTY,0);"
 
 
+def _make() -> str:
+    found = shutil.which("make")
+    if found is None:
+        pytest.fail("no make on PATH: install the package 'make'")
+    return found
+
+
 class Demo:
     """A running ``python -m exporter demo``; its temporary directory is below ``home``."""
 
-    def __init__(self, home: Path, *arguments: str, stdin: int = subprocess.DEVNULL) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *arguments: str,
+        stdin: int = subprocess.DEVNULL,
+        through_make: bool = False,
+    ) -> None:
         self.home = home
         self.port = free_port()
         self.output = home / "output"
@@ -43,6 +59,10 @@ class Demo:
             sys.executable, "-m", "exporter", "demo",
             "--listen-address", f"127.0.0.1:{self.port}", *arguments,
         ]  # fmt: skip
+        if through_make:
+            recipe = home / "Makefile"
+            recipe.write_text(f"run:\n\t@exec {shlex.join(command)}\n")
+            command = [_make(), "-f", str(recipe), "run"]
         launcher = _DIE_WITH_PARENT
         if stdin != subprocess.DEVNULL:
             launcher = _TAKE_TERMINAL + launcher
@@ -82,7 +102,7 @@ class Demo:
     def assert_gone(self) -> None:
         """No process, no file, no listener."""
         until(lambda: not self.processes(), f"the end of {self.processes()}", seconds=5)
-        assert list(self.tmp.iterdir()) == []
+        until(lambda: not list(self.tmp.iterdir()), "no file to be left", seconds=5)
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", self.port)) != 0
 
@@ -91,10 +111,10 @@ class Demo:
 def demo(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
     made: list[Demo] = []
 
-    def start(*arguments: str, stdin: int = subprocess.DEVNULL) -> Demo:
+    def start(*arguments: str, **options: Any) -> Demo:
         home = tmp_path / f"d{len(made)}"
         home.mkdir()
-        made.append(Demo(home, *arguments, stdin=stdin))
+        made.append(Demo(home, *arguments, **options))
         return made[-1]
 
     yield start
@@ -107,7 +127,7 @@ def demo(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
 @pytest.mark.parametrize("fault", REASONS)
 def test_each_fault_turns_the_demo_red_and_says_why(demo: Callable[..., Demo], fault: str) -> None:
     """Green, a heartbeat, the fault, red with its reason; SIGTERM ends all of it within 2 s."""
-    running = demo("--inject", fault, "--interval", "2s" if fault == "stop" else "3s")
+    running = demo("--inject", fault, "--interval", "1s" if fault == "stop" else "3s")
     running.wait_for(r"PROTECTED")
     running.wait_for(rf"(?s)injecting: {fault}.*AT RISK.*{REASONS[fault]}.*remedy")
     assert "heartbeat 1 received" in running.text
@@ -162,6 +182,18 @@ def test_a_killed_demo_takes_its_processes_along(demo: Callable[..., Demo]) -> N
     running.process.kill()
     running.process.wait()
     until(lambda: not running.processes(), "the end of the demo's processes", seconds=10)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_it_ends_with_the_make_that_started_it(
+    demo: Callable[..., Demo], number: signal.Signals
+) -> None:
+    """make passes SIGTERM on; a killed make can't, and its orphan goes home by itself."""
+    running = demo(through_make=True)
+    running.wait_for(r"PROTECTED")
+    running.process.send_signal(number)
+    assert running.process.wait(30) != 0
+    running.assert_gone()
 
 
 def test_a_busy_port_is_said_clearly(demo: Callable[..., Demo]) -> None:

@@ -53,7 +53,7 @@ def _play(watcher: Sidecar, job: Backups, receiver: Receiver, chance: random.Ran
     if chance.random() < 0.5:
         # At the ping itself: between its arrival here and the commit over there.
         receiver.wait_for(lambda pings: len(pings) > before)
-        moment = chance.uniform(0, 0.02)
+        moment = chance.uniform(0, chance.choice([0.0, 0.003, 0.02]))
     else:
         moment = chance.uniform(0, 4)
     until = time.monotonic() + moment

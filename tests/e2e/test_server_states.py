@@ -22,7 +22,7 @@ def test_a_server_that_goes_away_is_a_warning_during_the_grace_and_a_failure_aft
     server = any_server()
     job = backups(server)
     name = job.good()
-    watcher = sidecar(job, receiver=receiver, settings={"redis.grace": "8s"})
+    watcher = sidecar(job, receiver=receiver, settings={"redis.grace": "5s"})
     watcher.start()
     watcher.wait_protected(name)
     server.kill()
@@ -32,10 +32,8 @@ def test_a_server_that_goes_away_is_a_warning_during_the_grace_and_a_failure_aft
     assert_told(watcher, "redis_unreachable")
     metrics = watcher.metrics()
     assert metrics.value("server_up") == 0
-    assert [n for n in metrics.names() if n.startswith("redis_backup_server_")] == [
-        "redis_backup_server_up",
-        "redis_backup_server_query_failures_total",
-    ] or metrics.value("server_keys") is None
+    left = {name for name in metrics.names() if name.startswith("redis_backup_server_")}
+    assert left == {"redis_backup_server_up", "redis_backup_server_query_failures_total"}
     server.start()
     watcher.wait_state("protected")
     assert watcher.metrics().value("server_up") == 1
@@ -122,7 +120,6 @@ def test_a_failed_bgsave_is_told_though_the_copy_is_good(
     watcher = sidecar(job)
     watcher.start()
     watcher.wait_protected(name)
-    server.client().config_set("rdbcompression", "yes")
     dump = server.dir / "dump.rdb"
     dump.unlink()
     dump.mkdir()
