@@ -38,11 +38,10 @@ RUN --mount=type=secret,id=ca \
 # hadolint ignore=DL3006
 FROM ${BASE}
 SHELL ["/bin/sh", "-euc"]
-# tzdata: backup.name_time_zone. ca-certificates: the heartbeat goes out over TLS.
+# The heartbeat goes out over TLS, by way of the CA certificates of the system or of a library.
 # hadolint ignore=DL3008,SC2086
 RUN packages=""; \
     command -v python3 || packages="python3"; \
-    [ -e /usr/share/zoneinfo/UTC ] || packages="$packages tzdata"; \
     [ -e /etc/ssl/certs/ca-certificates.crt ] || packages="$packages ca-certificates"; \
     if [ -n "$packages" ]; then \
         apt-get update; \

@@ -249,6 +249,47 @@ def test_run_refuses_bad_settings_before_it_opens_anything(tmp_path: Path) -> No
     assert not (tmp_path / "state").exists()
 
 
+def test_run_starts_among_the_services_of_kubernetes_and_ends_with_0(tmp_path: Path) -> None:
+    """With the variables of a Service of its own name, and secrets from the environment."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (tmp_path / "dump.rdb").write_bytes(DUMP.read_bytes())
+    injected = {
+        "RBE_SERVICE_HOST": "10.96.0.7",
+        "RBE_SERVICE_PORT": "19121",
+        "RBE_SERVICE_PORT_METRICS": "19121",
+        "RBE_PORT": "tcp://10.96.0.7:19121",
+        "RBE_PORT_19121_TCP": "tcp://10.96.0.7:19121",
+        "RBE_PORT_19121_TCP_PROTO": "tcp",
+        "RBE_PORT_19121_TCP_PORT": "19121",
+        "RBE_PORT_19121_TCP_ADDR": "10.96.0.7",
+        "REDIS_BACKUP_EXPORTER_PORT": "tcp://10.96.0.8:19121",
+    }
+    ours = {
+        "RBE_WEB_LISTEN_ADDRESS": f"127.0.0.1:{port}",
+        "RBE_BACKUP_DIR": str(tmp_path),
+        "RBE_STATE_DIR": str(tmp_path / "state"),
+        "RBE_HEARTBEAT_URL": f"https://127.0.0.1:9/{SECRET}",
+        "RBE_LOG_LEVEL": "debug",
+    }
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "exporter", "run"],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(**injected, **ours),
+        )  # fmt: skip
+    try:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while (code := call("healthcheck", env=ours)[0]) and time.monotonic() < until:
+            assert process.poll() is None
+        assert code == 0
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_SECONDS) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert SECRET not in (tmp_path / "log").read_text()
+
+
 def test_help_and_version() -> None:
     assert call("--version") == (
         0,

@@ -7,12 +7,16 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from exporter.settings import KEYS, Place, load
 
@@ -164,3 +168,25 @@ def test_locks_agree() -> None:
         return set(re.findall(r"^\S+==\S+", (HERE / name).read_text(), re.MULTILINE))
 
     assert pins("requirements.lock") < pins("requirements-run.lock") < pins("requirements-dev.lock")
+
+
+@pytest.mark.parametrize(
+    ("name", "extras"),
+    [
+        ("requirements.lock", ()),
+        ("requirements-run.lock", ("demo",)),
+        ("requirements-dev.lock", ("demo", "dev")),
+    ],
+)
+def test_locks_hold_what_the_project_wants(name: str, extras: tuple[str, ...]) -> None:
+    """A dependency that was added without `make lock` would be missing in the image."""
+    project = tomllib.loads((HERE / "pyproject.toml").read_text())["project"]
+    wanted = list(project["dependencies"])
+    for extra in extras:
+        wanted += project["optional-dependencies"][extra]
+    pinned = {
+        canonicalize_name(found[1]): Version(found[2])
+        for found in re.finditer(r"^([\w.-]+)==([^\s;]+)", (HERE / name).read_text(), re.MULTILINE)
+    }
+    for requirement in map(Requirement, wanted):
+        assert pinned[canonicalize_name(requirement.name)] in requirement.specifier, requirement

@@ -28,6 +28,7 @@ def refused(
 
 
 def private(path: Path, text: str, mode: int = 0o600) -> Path:
+    path.unlink(missing_ok=True)  # an earlier one may be read-only
     path.write_text(text)
     path.chmod(mode)
     return path
