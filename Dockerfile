@@ -38,7 +38,7 @@ RUN --mount=type=secret,id=ca \
 # hadolint ignore=DL3006
 FROM ${BASE}
 SHELL ["/bin/sh", "-euc"]
-# The heartbeat goes out over TLS, by way of the CA certificates of the system or of a library.
+# ca-certificates: where a company can add its own CA for TLS to Redis and to the monitor.
 # hadolint ignore=DL3008,SC2086
 RUN packages=""; \
     command -v python3 || packages="python3"; \

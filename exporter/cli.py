@@ -296,15 +296,13 @@ def _line(path: str, report: RdbReport) -> str:
 
 
 def _facts(report: RdbReport) -> Iterator[str]:
-    from exporter.settings.units import show_size  # noqa: PLC0415
-
     yield f"{report.keys} keys ({report.expires} expiring)"
     if report.functions:
         yield f"{report.functions} function libraries"
     yield f"{report.dialect or 'RDB'} {report.server_version or 'of unknown version'}"
     yield f"RDB {report.rdb_version}"
     yield f"checksum {report.checksum or 'none'}"
-    yield show_size(report.bytes)
+    yield f"{report.bytes / 1e6:.1f} MB" if report.bytes >= 1e5 else f"{report.bytes} bytes"
     if report.needs.modules:
         yield f"needs modules {', '.join(map(_plain, report.needs.modules))}"
     if report.findings:

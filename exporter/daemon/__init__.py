@@ -35,7 +35,7 @@ from exporter.publish.pings import Pinger
 from exporter.publish.web import WebServer
 from exporter.settings import Problem, Settings, secret_parts
 from exporter.verify.engines import EngineUnavailable, engine
-from exporter.verify.queue import Done, Verifier, Why
+from exporter.verify.queue import Done, Verifier
 from exporter.watch.directory import DirectoryWatch
 from exporter.watch.hints import Hints
 from exporter.watch.mount import is_remote
@@ -286,8 +286,7 @@ class Daemon:
             done = self._done.get()
             news = True
             self._journal.read(done)
-            backlog = done.job.why is Why.BACKLOG
-            self._assessment.note_read(done.job.location, done.seconds, backlog=backlog)
+            self._assessment.note_read(done.job.location, done.seconds)
             if done.report is not None:
                 self.metrics.verification_done(done.job.location.name, done.report)
             else:

@@ -53,7 +53,6 @@ class _Reads:
 
     ended_at: float | None = None
     seconds: float = 0.0
-    backlog: int = 0
 
 
 class Assessment:
@@ -181,14 +180,12 @@ class Assessment:
                 known=self._known.get(location.name, ()),
                 last_read_ended_at=self._reads[location.name].ended_at,
                 last_read_seconds=self._reads[location.name].seconds,
-                backlog_reads=self._reads[location.name].backlog,
             )
             for location in self._policy.locations
         ]
         return next_job(shelves, self._policy.verify, self._clock())
 
-    def note_read(self, location: Location, seconds: float, *, backlog: bool) -> None:
+    def note_read(self, location: Location, seconds: float) -> None:
         """A reading ended: the next one of this location is planned by it."""
         reads = self._reads[location.name]
         reads.ended_at, reads.seconds = self._clock(), seconds
-        reads.backlog += int(backlog)

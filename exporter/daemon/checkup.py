@@ -69,7 +69,7 @@ def assess(settings: Settings) -> Snapshot:
         while (job := assessment.next_job()) is not None and job.why in _READ:
             verifier.offer(job)
             read = done.get()
-            assessment.note_read(job.location, read.seconds, backlog=False)
+            assessment.note_read(job.location, read.seconds)
             snapshot = assessment.judge(time.monotonic() - began)
             if read.report is None:
                 break

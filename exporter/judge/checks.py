@@ -11,9 +11,16 @@ from dataclasses import dataclass
 from statistics import median
 
 from exporter.judge.baseline import BASELINE_MIN, COLLAPSE_SHARE, baseline
-from exporter.judge.facts import Facts, LocationFacts, is_idle, report_fingerprint
+from exporter.judge.facts import (
+    Facts,
+    LocationFacts,
+    is_idle,
+    report_fingerprint,
+    saved_since_start,
+)
 from exporter.judge.words import age_text, number_text, size_text
 from exporter.model import (
+    Arrival,
     Candidate,
     CheckId,
     ChecksumState,
@@ -252,7 +259,7 @@ def snapshot_new(at: LocationFacts, facts: Facts) -> Finding:
         )
         if same is None:
             return passed(f"snapshot {judged.fingerprint}", "another snapshot than before")
-        if is_idle(judged.report, facts.server):
+        if is_idle(judged.report, facts.server) and not _saved_after(same, facts.server):
             return passed("same snapshot; nothing was written since", "or an idle server")
         return Finding(
             Outcome.FAIL,
@@ -262,6 +269,18 @@ def snapshot_new(at: LocationFacts, facts: Facts) -> Finding:
         )
 
     return _content(CheckId.SNAPSHOT_NEW, at, facts, new)
+
+
+def _saved_after(same: Arrival, server: ServerView | Unseen | None) -> bool:
+    """Whether the server saved after ``same`` had arrived: then that is not its last save, however
+    close the two are in time.
+    """
+    return (
+        isinstance(server, ServerView)
+        and server.last_save_at is not None
+        and saved_since_start(server)
+        and server.last_save_at > same.arrived_at
+    )
 
 
 def _uncompressed(name: str) -> str | None:

@@ -217,6 +217,19 @@ def _before(judged: Candidate, arrivals: Sequence[Arrival]) -> tuple[Arrival, ..
     )
 
 
+def saved_since_start(server: ServerView) -> bool:
+    """Whether the server's last save is one: until the first, it is the time of its start."""
+    started_at = server.started_at
+    return (
+        bool(server.saves_started)
+        or server.last_bgsave_seconds is not None
+        or started_at is None
+        or (
+            server.last_save_at is not None and server.last_save_at > started_at + SAME_SAVE_SECONDS
+        )
+    )
+
+
 def holds_last_save(report: RdbReport, server: ServerView) -> bool:
     """Whether ``report`` is of the server's last save, so that nothing is newer than it.
 
@@ -225,14 +238,7 @@ def holds_last_save(report: RdbReport, server: ServerView) -> bool:
     """
     if report.ctime is None or server.last_save_at is None:
         return False
-    started_at = server.started_at
-    saved_since_start = (
-        bool(server.saves_started)
-        or server.last_bgsave_seconds is not None
-        or started_at is None
-        or server.last_save_at > started_at + SAME_SAVE_SECONDS
-    )
-    if not saved_since_start:
+    if not saved_since_start(server):
         loaded, expired = server.load_keys_loaded, server.load_keys_expired
         if loaded is None or expired is None or report.keys == 0:
             return False

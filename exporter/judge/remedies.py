@@ -25,7 +25,7 @@ REMEDIES: dict[Reason, str] = {
     Reason.CTIME_IN_FUTURE: "Set the clocks right (NTP) on the Redis host and on this one.",
     Reason.SAME_SNAPSHOT_AS_BEFORE: "The job copied an old dump again: let it wait for BGSAVE to succeed before it copies.",
     Reason.DATASET_EMPTY: "Was the data flushed? Keep the older backups safe now. If empty is right, set backup.allow_empty.",
-    Reason.KEYS_COLLAPSED: "Find out who deleted keys (INFO commandstats: flushall, flushdb) and keep the older backups safe.",
+    Reason.KEYS_COLLAPSED: "Find out who deleted keys (INFO commandstats: flushall, flushdb) and keep the older backups safe. If it was wanted, set checks.key_count to warn for a while.",
     Reason.SIZE_DROPPED: "Compare with the last backups: has data been deleted, or the job changed?",
     Reason.DIRECTORY_MISSING: "Create or mount the directory, or correct backup.dir.",
     Reason.DIRECTORY_UNREADABLE: "Let the sidecar's user list the directory (group, fsGroup, mode r-x).",

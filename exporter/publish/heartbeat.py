@@ -116,10 +116,7 @@ class Relay:
         if _green(snapshot, now):
             self._withheld = None
             if owed is None and key is not None and self._is_due(key, last, now):
-                not_before = now
-                if last is not None and self._policy.mode is HeartbeatMode.PER_BACKUP:
-                    not_before = max(now, last + self._policy.min_interval_seconds)
-                self._outbox.owe(key, now, not_before)
+                self._outbox.owe(key, now, now)
         else:
             self._withhold(snapshot, key, owed, now)
         with self._wake:
@@ -137,16 +134,18 @@ class Relay:
         """Counts what is withheld: once per backup, or once per interval in continuous mode."""
         if snapshot.verdict is None or key is None:
             return
+        blocking = snapshot.verdict.blocking
+        reason = Reason.VERDICT_STALE if snapshot.stale(now) else None
+        reason = reason or (blocking[0].reason if blocking else None) or Reason.PENDING
         if self._policy.mode is HeartbeatMode.CONTINUOUS:
+            if reason is Reason.PENDING and self._withheld_at is None:
+                self._withheld_at = now  # the first backup is being read: nothing is late yet
             since = self._withheld_at
             if since is not None and 0 <= now - since < self._policy.interval_seconds:
                 return
         elif key == self._withheld or (owed is None and self._outbox.was_delivered(key)):
             return
         self._withheld, self._withheld_at = key, now
-        blocking = snapshot.verdict.blocking
-        reason = Reason.VERDICT_STALE if snapshot.stale(now) else None
-        reason = reason or (blocking[0].reason if blocking else None) or Reason.PENDING
         self._counts.heartbeat_withheld(self._policy.name, reason)
         log.warning("heartbeat.withheld", heartbeat=self._policy.name, reason=str(reason))
 
@@ -168,7 +167,7 @@ class Relay:
         if owed is None:
             return None
         # Further ahead than any wait of ours is a clock that was set back.
-        ahead = owed.next_attempt_at - now
+        ahead = max(owed.next_attempt_at, self._not_before()) - now
         longest = max(RETRY_AFTER_LONGEST_SECONDS, self._policy.min_interval_seconds)
         if 0 < ahead <= longest * 1.5:
             return ahead
@@ -179,6 +178,15 @@ class Relay:
         wait = self._book(owed, answer, time.time())
         self._changed()
         return wait
+
+    def _not_before(self) -> float:
+        """When the next ping may go out by ``min_interval``. Asked by the sender alone, after its
+        last ping was booked: whoever owes a ping may not know of that one yet.
+        """
+        last = self._outbox.last_success_at()
+        if last is None or self._policy.mode is HeartbeatMode.CONTINUOUS:
+            return 0.0
+        return last + self._policy.min_interval_seconds
 
     def _book(self, owed: OwedHeartbeat, answer: Answer, now: float) -> float:
         """Commits what came of a try; answers when to look again."""

@@ -250,7 +250,7 @@ class VerifyKeys(Section):
         "7d", "When the newest valid backup is read again, against bit rot."
     )
     backlog: Annotated[int, PlainValidator(units.count(1, 10_000)), Kind("1 to 10000")] = _key(
-        "8", "How many backups found at the first start are at most read in full."
+        "8", "How many of the backups in a place are read in full, unless none of them is valid."
     )
     min_interval: Seconds = _key(
         "1m", "Least time between two full readings of a server's own dump file."

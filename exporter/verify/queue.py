@@ -73,8 +73,6 @@ class Shelf:
     known: Sequence[Known]
     last_read_ended_at: float | None = None
     last_read_seconds: float = 0.0
-    backlog_reads: int = 0
-    """Full readings of older files in this life."""
 
 
 def next_job(shelves: Sequence[Shelf], policy: VerifyPolicy, now: float) -> Job | None:
@@ -103,7 +101,7 @@ def _due(shelf: Shelf, policy: VerifyPolicy, now: float) -> Job | None:
         return job(newest, why)
     valid = [k for k in files if k.proof is not None and k.proof.report.status is Status.VALID]
     older = next((k for k in settled[1:] if k.proof is None), None)
-    if older is not None and newest.proof is not None and not _enough(shelf, policy, valid):
+    if older is not None and newest.proof is not None and not _enough(files, valid, policy):
         return job(older, Why.BACKLOG)
     if valid and valid[0].backup.settled:
         proof = valid[0].proof
@@ -136,12 +134,13 @@ def _must_wait(shelf: Shelf, policy: VerifyPolicy, now: float) -> bool:
     return now < shelf.last_read_ended_at + wait
 
 
-def _enough(shelf: Shelf, policy: VerifyPolicy, valid: Sequence[Known]) -> bool:
-    """Whether the backlog has been read enough: one valid is found, and a baseline is there."""
+def _enough(files: Sequence[Known], valid: Sequence[Known], policy: VerifyPolicy) -> bool:
+    """Whether enough was read for now: one valid is found, and a baseline is there."""
     if not valid:
         return False
     distinct = {(k.proof.report.ctime, k.proof.report.crc64) for k in valid if k.proof is not None}
-    return len(distinct) >= ENOUGH_SNAPSHOTS or shelf.backlog_reads >= policy.backlog
+    read = sum(k.proof is not None for k in files)
+    return len(distinct) >= ENOUGH_SNAPSHOTS or read >= policy.backlog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -300,8 +300,36 @@ def test_an_older_snapshot_than_the_previous_one_is_seen_too() -> None:
 def test_the_same_snapshot_is_fine_while_the_server_is_idle() -> None:
     again = known("new.rdb", report(age=2 * HOUR), arrived=5)
     watched = server(**IDLE, last_save_at=int(1_800_000_000 - 2 * HOUR))
-    history = (yesterday(report(age=2 * HOUR)),)
+    history = (arrival("old.rdb", report(age=2 * HOUR), arrived=2 * HOUR - 30),)
     assert outcome(CheckId.SNAPSHOT_NEW, again, history=history, watched=watched) == (PASS, None)
+
+
+@pytest.mark.parametrize(("saved_ago", "expected"), [(95, PASS), (89, FAIL)])
+def test_the_same_snapshot_is_not_excused_once_the_server_has_saved_again(
+    saved_ago: int, expected: Outcome
+) -> None:
+    """Two saves within the tolerance: the first copy had arrived before the second save."""
+    history = (arrival("old.rdb", report(age=96), arrived=90),)
+    again = known("new.rdb", report(age=96), arrived=5)
+    watched = server(**IDLE, last_save_at=int(1_800_000_000 - saved_ago))
+    found = result(CheckId.SNAPSHOT_NEW, again, history=history, watched=watched)
+    assert found.outcome is expected
+
+
+def test_a_restart_is_no_save_that_would_make_the_same_snapshot_suspect() -> None:
+    boot = int(1_800_000_000 - HOUR)
+    restarted = server(
+        **IDLE,
+        uptime_seconds=int(HOUR),
+        last_save_at=boot,
+        saves_started=0,
+        last_bgsave_seconds=None,
+        load_keys_loaded=1000,
+        load_keys_expired=0,
+    )
+    again = known("new.rdb", report(age=DAY), arrived=5)
+    how: dict[str, Any] = {"history": (yesterday(),), "watched": restarted}
+    assert outcome(CheckId.SNAPSHOT_NEW, again, **how) == (PASS, None)
 
 
 def test_a_good_copy_after_a_broken_copy_of_the_same_snapshot_is_new() -> None:

@@ -57,20 +57,18 @@ def test_a_backlog_is_read_until_seven_distinct_snapshots_are_known() -> None:
 
 
 def test_a_backlog_of_copies_of_one_snapshot_ends_at_its_limit() -> None:
-    twins = [
-        replace(found, proof=replace(found.proof, report=report(age=5)))
-        for found in (proven(f"{n}.rdb", arrived=n * HOUR) for n in range(1, 4))
-        if found.proof
-    ]
-    rest = [known(f"{n}.rdb", arrived=n * HOUR) for n in range(4, 20)]
-    assert planned(*twins, *rest, backlog_reads=7) == ("4.rdb", Why.BACKLOG)
-    assert planned(*twins, *rest, backlog_reads=8) is None
+    def twins(count: int) -> list[Known]:
+        files = [proven(f"{n}.rdb", arrived=n * HOUR) for n in range(1, count + 1)]
+        return [replace(k, proof=replace(k.proof, report=report(age=5))) for k in files if k.proof]
+
+    rest = [known(f"{n}.rdb", arrived=n * HOUR) for n in range(9, 20)]
+    assert planned(*twins(7), *rest) == ("9.rdb", Why.BACKLOG)
+    assert planned(*twins(8), *rest) is None
 
 
 def test_a_backlog_is_read_on_until_a_valid_one_is_found() -> None:
     bad = [proven(f"{n}.rdb", arrived=n * HOUR, status=Status.CORRUPT) for n in range(1, 30)]
-    files = (*bad, known("30.rdb", arrived=30 * HOUR))
-    assert planned(*files, backlog_reads=28) == ("30.rdb", Why.BACKLOG)
+    assert planned(*bad, known("30.rdb", arrived=30 * HOUR)) == ("30.rdb", Why.BACKLOG)
 
 
 def test_an_arrival_anywhere_goes_before_a_backlog_anywhere() -> None:
