@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-CORPUS = Path(os.environ.get("RBE_CORPUS") or Path(__file__).parents[3] / "shared" / "corpus")
+CORPUS = Path(os.environ.get("BACKUP_CORPUS") or Path(__file__).parents[3] / "shared" / "corpus")
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +21,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         archive = CORPUS / f"{name}.tar.xz"
         if not archive.exists():
             pytest.skip(
-                f"the corpus is not here: no {archive.name} in RBE_CORPUS or ../shared/corpus"
+                f"the corpus is not here: no {archive.name} in BACKUP_CORPUS or ../shared/corpus"
             )
         if name not in unpacked:
             folder = tmp_path_factory.mktemp(f"corpus-{name}")
@@ -37,5 +37,5 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def large() -> Path:
     """The folder of files that unpack to far more than they are."""
     if not (CORPUS / "large").is_dir():
-        pytest.skip("the corpus is not here: no large/ in RBE_CORPUS or ../shared/corpus")
+        pytest.skip("the corpus is not here: no large/ in BACKUP_CORPUS or ../shared/corpus")
     return CORPUS / "large"
