@@ -8,6 +8,7 @@ seconds must not load them all.
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import json
 import os
@@ -28,6 +29,8 @@ NOT_VALID = 1
 USAGE = 2
 NOT_VERIFIED = 3
 LOOP_DIED = 70
+NOT_WRITTEN = 74
+"""EX_IOERR of sysexits(3): the result is not known to whoever reads our output."""
 INTERRUPTED = 130
 
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -53,6 +56,26 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         code = NOT_VALID if context and context.command.name == "healthcheck" else USAGE
     except (click.Abort, KeyboardInterrupt):
         code = INTERRUPTED
+    except SystemExit:
+        code = NOT_WRITTEN  # click's answer to a reader that closed the pipe
+    except OSError as error:
+        # A report that nobody could read is no verdict: 1 would say that a backup is bad.
+        code = NOT_WRITTEN
+        with contextlib.suppress(OSError, AttributeError, ValueError):
+            click.echo(f"error: output failed: {error.strerror or error}", err=True)
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """Exits with ``code``, also where what was printed can't be written out."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        code = NOT_WRITTEN if code in {OK, NOT_VALID, NOT_VERIFIED} else code
+        # The interpreter would try once more at exit, and change the code to 120.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 
 
@@ -207,9 +230,16 @@ def verify(files: tuple[str, ...], as_json: bool, engine_name: str, depth: str) 
             except Cancelled:
                 return INTERRUPTED
             statuses.add(report.status)
-            click.echo(_json_line(path, report) if as_json else _line(path, report))
-            sys.stdout.flush()
+            _say(_json_line(path, report) if as_json else _line(path, report))
     return _exit_code(statuses)
+
+
+def _say(line: str) -> None:
+    """Prints ``line`` at once: whoever reads a pipe waits for it. A closed stdout is an error."""
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "stdout is closed")
+    click.echo(line)
+    sys.stdout.flush()
 
 
 def _exit_code(statuses: set[Status]) -> int:

@@ -403,3 +403,14 @@ def test_healthcheck_knows_only_0_and_1() -> None:
     assert call("healthcheck", "--web.listen-address", "nowhere")[0] == 1
     assert call("healthcheck", "--nope")[0] == 1
     assert call("healthcheck", "stray")[0] == 1
+
+
+@pytest.mark.parametrize("redirect", [">&-", ">/dev/full", "| true"])
+def test_a_result_that_nobody_can_read_is_not_called_a_bad_backup(redirect: str) -> None:
+    """Exit code 1 would say that a backup is bad; a cron job may well have no stdout."""
+    command = f"set -o pipefail; {sys.executable} -m exporter verify {DUMP} {DUMP} {redirect}"
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 74
+    assert "Traceback" not in done.stderr

@@ -113,6 +113,8 @@ def listpack(blob: bytes) -> list[Entry]:  # noqa: C901, PLR0912 - a call an ent
         else:
             back = _back_length(length)
             if blob[at : at + len(back)] != back:
+                back = _long_back_length(length)
+            if not back or blob[at : at + len(back)] != back:
                 raise Corrupt("a listpack entry's back length is wrong")
             at += len(back)
     if at != last:
@@ -132,6 +134,19 @@ def _back_length(length: int) -> bytes:
         length >>= 7
     out.append(length)
     return bytes(reversed(out))
+
+
+#: Redis (all versions) and Valkey up to 8.1 write one byte more than these need: their encoder
+#: compares with "less than". Valkey 9 writes the short form.
+_LONG_BACK_LENGTHS = frozenset({(1 << 14) - 1, (1 << 21) - 1, (1 << 28) - 1})
+
+
+def _long_back_length(length: int) -> bytes:
+    """The other form of the lengths at which the writers differ; empty for all others."""
+    if length not in _LONG_BACK_LENGTHS:
+        return b""
+    short = _back_length(length)
+    return bytes([0, short[0] | 0x80]) + short[1:]
 
 
 def ziplist(blob: bytes) -> list[Entry]:

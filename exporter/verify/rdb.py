@@ -163,7 +163,7 @@ def read_header(head: bytes, tail: bytes) -> RdbHeader | None:
     magic = read_magic(head)
     if magic is None:
         return None
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = {"dialect": magic.dialect}
     at = MAGIC_BYTES
     while at < len(head) and head[at] == AUX:
         name, at = _short_string(head, at + 1)
@@ -173,9 +173,10 @@ def read_header(head: bytes, tail: bytes) -> RdbHeader | None:
         fact = aux_fact(name, value)
         if fact is not None and fact[0] in ("server_version", "ctime", "repl_id"):
             facts[fact[0]] = fact[1]
+        if name == b"valkey-ver":
+            facts["dialect"] = Dialect.VALKEY
     stored = int.from_bytes(tail, "little") if len(tail) == CRC_BYTES else 0
     return RdbHeader(
-        dialect=magic.dialect,
         rdb_version=magic.version,
         crc64=stored or None if magic.has_checksum else None,
         **facts,

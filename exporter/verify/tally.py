@@ -100,7 +100,11 @@ class Tally(RdbCallback):  # type: ignore[misc]  # the library is untyped
         fact = aux_fact(key, value)
         if fact is not None:
             self.facts[fact[0]] = fact[1]
-        if key == b"valkey-ver":  # 7.2 has no slot-info, Redis ignores it as any other text
+        if key == b"valkey-ver":
+            # Valkey up to 8.1 writes the magic REDIS0011. What is legal goes by the magic; whose
+            # file it is, by this.
+            self.facts["dialect"] = Dialect.VALKEY
+            # 7.2 has no slot-info, Redis ignores it as any other text.
             self._slot_info = self._slot_info or not value.startswith(b"7.")
         elif key == b"slot-info" and self._slot_info and not _SLOT_NUMBERS.match(value):
             raise Corrupt("the AUX record slot-info does not hold three numbers")

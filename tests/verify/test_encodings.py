@@ -49,6 +49,23 @@ def test_back_lengths_of_several_bytes_are_read(size: int) -> None:
         listpack(bytes(broken))
 
 
+@pytest.mark.parametrize("needed", [2, 3])
+def test_both_forms_of_a_back_length_at_a_boundary_are_read(needed: int) -> None:
+    """Redis spends a byte more where the length is the greatest that fits; Valkey 9 does not."""
+    size = (1 << 7 * needed) - 1
+    raw = b"\xf0" + (size - 5).to_bytes(4, "little") + bytes(size - 5)
+    short = b"\x7f" + b"\xff" * (needed - 1)
+    long = b"\x00" + b"\xff" * needed
+    for back in (short, long):
+        assert listpack(a_listpack(raw + back)) == [bytes(size - 5)]
+    for back in (b"\x00" + long, short[1:], b"\x01" + long[1:]):
+        with pytest.raises(Corrupt):
+            listpack(a_listpack(raw + back))
+    other = b"\xf0" + (size - 6).to_bytes(4, "little") + bytes(size - 6)
+    with pytest.raises(Corrupt):
+        listpack(a_listpack(other + b"\x00" + b"\xff" * (needed - 1) + b"\xfe"))
+
+
 def test_no_damage_to_a_blob_escapes_as_another_error() -> None:
     """Any bytes give entries or Corrupt: an IndexError would be a bug."""
     chance = random.Random(3)
