@@ -70,7 +70,7 @@ def lzf_walk(packed: bytes, size: int) -> None:
         raise Corrupt("an LZF string does not unpack to its declared length")
 
 
-def listpack(blob: bytes) -> list[Entry]:  # noqa: C901, PLR0912 - a call an entry would halve its speed
+def listpack(blob: bytes) -> list[Entry]:  # noqa: C901, PLR0912, PLR0915 - a call an entry would halve its speed
     """All entries; the header's size and count, each entry's back length and the end must hold."""
     size = len(blob)
     if size < 7 or int.from_bytes(blob[:4], "little") != size or blob[-1] != 0xFF:
