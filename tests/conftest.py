@@ -8,8 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.servers import RealServer
+
+# The machine may be busy: pytest-timeout bounds a test, not each of its examples.
+settings.register_profile("house", deadline=None, print_blob=True)
+settings.load_profile("house")
 
 ServerFactory = Callable[..., RealServer]
 
