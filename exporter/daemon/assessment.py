@@ -26,7 +26,7 @@ from exporter.model import (
     Unseen,
     Verdict,
 )
-from exporter.verify.queue import Job, Shelf, next_job
+from exporter.verify.queue import Job, Shelf, Why, next_job
 from exporter.verify.rdb import read_header
 
 
@@ -153,6 +153,7 @@ class Assessment:
             results=judgement.results,
             exposed_changes=judgement.exposed_changes,
             exposed_seconds=judgement.exposed_seconds,
+            backlog=(job := self.next_job()) is not None and job.why is Why.BACKLOG,
         )
 
     def _recognise(self, seen: Listing | Unseen, now: float) -> tuple[Known, ...]:

@@ -65,7 +65,8 @@ def _enter(entries: deque[_Entry], arrival: Arrival, *, allow_empty: bool) -> No
     report = arrival.report
     if report.status is not Status.VALID:
         return
-    at = arrival.arrived_at if report.ctime is None else float(report.ctime)
+    # A time in the future would keep all that follow out, for they came "before" it.
+    at = min(arrival.arrived_at, arrival.arrived_at if report.ctime is None else report.ctime)
     if arrival.accepted:
         entries.clear()
     empty = report.keys == 0 and not allow_empty

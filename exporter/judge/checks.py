@@ -252,7 +252,6 @@ def snapshot_new(at: LocationFacts, facts: Facts) -> Finding:
                 a
                 for a in reversed(at.history)
                 if a.report.status is Status.VALID
-                and a.name != _uncompressed(judged.backup.name)
                 and report_fingerprint(a.report, a.size_bytes) == judged.fingerprint
             ),
             None,
@@ -281,12 +280,6 @@ def _saved_after(same: Arrival, server: ServerView | Unseen | None) -> bool:
         and saved_since_start(server)
         and server.last_save_at > same.arrived_at
     )
-
-
-def _uncompressed(name: str) -> str | None:
-    """What a file was called before a job compressed it: the same backup, not an earlier one."""
-    stem, _, suffix = name.rpartition(".")
-    return stem if suffix in {"gz", "zst", "lz4", "xz", "bz2"} else None
 
 
 def key_count(at: LocationFacts, facts: Facts) -> Finding:

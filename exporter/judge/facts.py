@@ -135,6 +135,7 @@ def _candidate(location: Location, known: Known, now: float) -> Candidate:
         fingerprint=mark,
         proof=proof,
         exists=known.exists,
+        same_as=known.same_as,
     )
 
 
@@ -209,11 +210,13 @@ def _distinct(present: Sequence[Known]) -> int:
 
 def _before(judged: Candidate, arrivals: Sequence[Arrival]) -> tuple[Arrival, ...]:
     """The proven arrivals before ``judged``."""
-    order = (judged.arrived_at, judged.backup.mtime_ns, judged.backup.name)
+    backup = judged.backup
+    order = (judged.arrived_at, backup.ctime_ns, backup.mtime_ns, backup.name)
     return tuple(
         a
         for a in arrivals
-        if a.identity != judged.identity and (a.arrived_at, a.mtime_ns, a.name) < order
+        if a.identity not in {judged.identity, judged.same_as}
+        and (a.arrived_at, a.ctime_ns, a.mtime_ns, a.name) < order
     )
 
 

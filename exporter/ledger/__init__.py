@@ -80,8 +80,10 @@ class Ledger:
                 )
             )  # fmt: skip
             self._proofs[proof.identity] = proof
-            for place in self._places.values():
-                place.proved(proof.identity)
+            for location, place in self._places.items():
+                heir = place.inherit(proof.identity, self._proofs)
+                if heir is not None:
+                    self._database.write(_stored(location, heir))
 
     # Files
 
@@ -94,17 +96,6 @@ class Ledger:
         with self._mutex:
             place = self._places.setdefault(listing.location, Place())
             changes = place.recognise(listing, self._proofs, now)
-            for tracked in changes.renamed:
-                proof = self._proofs.get(tracked.identity or "")
-                if proof is not None:
-                    # A rename changes the ctime, and nothing else: the proof moves along.
-                    self._proofs[proof.identity] = Proof(
-                        identity=proof.identity,
-                        report=proof.report,
-                        verified_at=proof.verified_at,
-                        ctime_ns=tracked.backup.ctime_ns,
-                        attempts=proof.attempts,
-                    )
             if changes:
                 self._store(listing.location, changes, place, now)
             return place.known(self._proofs)
@@ -120,30 +111,17 @@ class Ledger:
                     arrived_at=tracked.arrived_at,
                     mtime_ns=tracked.backup.mtime_ns,
                     size_bytes=tracked.backup.size_bytes,
+                    ctime_ns=tracked.backup.ctime_ns,
                     report=proof.report,
                 )
                 for tracked in (*place.gone.values(), *place.current.values())
                 if (proof := self._proofs.get(tracked.identity or "")) is not None
                 and proof.report.status not in UNVERIFIED
             ]
-        return tuple(sorted(rows, key=lambda a: (a.arrived_at, a.mtime_ns, a.name)))
+        return tuple(sorted(rows, key=lambda a: (a.arrived_at, a.ctime_ns, a.mtime_ns, a.name)))
 
     def _store(self, location: str, changes: Changes, place: Place, now: float) -> None:
-        statements: list[Statement] = [
-            (
-                "INSERT OR REPLACE INTO files (location, identity, name, inode, size_bytes,"
-                " mtime_ns, ctime_ns, mark, arrived_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                _row(location, tracked),
-            )
-            for tracked in (*changes.stored, *changes.renamed)
-        ]
-        statements += [
-            (
-                "UPDATE proofs SET ctime_ns = ? WHERE identity = ?",
-                (tracked.backup.ctime_ns, tracked.identity),
-            )
-            for tracked in changes.renamed
-        ]
+        statements = [_stored(location, tracked) for tracked in changes.stored]
         statements += [
             (
                 "UPDATE files SET departed_at = ? WHERE location = ? AND identity = ?",
@@ -184,17 +162,17 @@ class Ledger:
             )
         rows = self._database.read(
             "SELECT location, identity, name, inode, size_bytes, mtime_ns, ctime_ns, mark,"
-            " arrived_at, departed_at FROM files ORDER BY departed_at IS NOT NULL, departed_at"
+            " arrived_at, departed_at, same_as FROM files"
+            " ORDER BY departed_at IS NOT NULL, departed_at"
         )
-        for location, identity, name, inode, size, mtime_ns, ctime_ns, mark, at, gone in rows:
+        for location, identity, name, inode, size, mtime_ns, ctime_ns, mark, at, gone, same in rows:
             backup = Backup(
                 location=location, name=os.fsdecode(name), path="", size_bytes=size,
                 mtime_ns=mtime_ns, ctime_ns=ctime_ns, inode=int(inode), device=0, settled=True,
             )  # fmt: skip
             self._places.setdefault(location, Place()).remember(
-                Tracked(backup=backup, identity=identity, arrived_at=at, mark=mark),
+                Tracked(backup=backup, identity=identity, arrived_at=at, mark=mark, same_as=same),
                 gone=gone is not None,
-                proven=identity in self._proofs,
             )
 
     # Verdicts
@@ -211,10 +189,15 @@ class Ledger:
         )
 
 
-def _row(location: str, tracked: Tracked) -> tuple[object, ...]:
+def _stored(location: str, tracked: Tracked) -> Statement:
     backup = tracked.backup
-    # An inode may need 64 unsigned bits, one more than SQLite's integers have: text.
     return (
-        location, tracked.identity, os.fsencode(backup.name), str(backup.inode), backup.size_bytes,
-        backup.mtime_ns, backup.ctime_ns, tracked.mark, tracked.arrived_at,
+        "INSERT OR REPLACE INTO files (location, identity, name, inode, size_bytes, mtime_ns,"
+        " ctime_ns, mark, arrived_at, same_as) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        # An inode may need 64 unsigned bits, one more than SQLite's integers have: text.
+        (
+            location, tracked.identity, os.fsencode(backup.name), str(backup.inode),
+            backup.size_bytes, backup.mtime_ns, backup.ctime_ns, tracked.mark, tracked.arrived_at,
+            tracked.same_as,
+        ),
     )  # fmt: skip

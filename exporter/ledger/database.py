@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS files (
     location TEXT NOT NULL, identity TEXT NOT NULL, name BLOB NOT NULL, inode TEXT NOT NULL,
     size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,
     mark TEXT NOT NULL, arrived_at REAL NOT NULL, departed_at REAL,
+    same_as TEXT,
     accepted INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (location, identity)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS proofs (
@@ -35,11 +36,12 @@ CREATE TABLE IF NOT EXISTS proofs (
 CREATE TABLE IF NOT EXISTS verdicts (at REAL NOT NULL, state TEXT NOT NULL, reasons TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS outbox (
     id INTEGER PRIMARY KEY, heartbeat TEXT NOT NULL, key TEXT NOT NULL, created_at REAL NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0, next_attempt_at REAL NOT NULL, failure TEXT,
-    UNIQUE (heartbeat, key)
+    arrived_at REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, next_attempt_at REAL NOT NULL,
+    failure TEXT,    UNIQUE (heartbeat, key)
 );
 CREATE TABLE IF NOT EXISTS delivered (
-    heartbeat TEXT NOT NULL, key TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (heartbeat, key)
+    heartbeat TEXT NOT NULL, key TEXT NOT NULL, at REAL NOT NULL, arrived_at REAL NOT NULL,
+    PRIMARY KEY (heartbeat, key)
 ) WITHOUT ROWID;
 PRAGMA user_version = {_VERSION};
 """
@@ -138,6 +140,7 @@ class Database:
         """
         with self._mutex:
             try:
+                self._check_there()
                 self._transact(statements)
             except sqlite3.OperationalError as error:
                 memory = _connect(":memory:")
@@ -146,6 +149,13 @@ class Database:
                 self._db = memory
                 self._not_kept(self._state_dir, str(error))
                 self._transact(statements)
+
+    def _check_there(self) -> None:
+        """SQLite goes on writing into a file that somebody deleted; nobody will find it again."""
+        if self._lock_fd is not None and os.fstat(self._lock_fd).st_nlink == 0:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+            raise sqlite3.OperationalError("it was deleted")
 
     def _transact(self, statements: tuple[Statement, ...]) -> None:
         self._db.execute("BEGIN IMMEDIATE")

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from exporter.model import Backup, Known, Listing, Proof
+from exporter.model import Backup, Known, Listing, Proof, Status
 
 #: Files that are gone are remembered this many (for "the same snapshot as before" and baselines).
 GONE_KEPT = 5000
+
+#: Suffixes of the packed forms of a file.
+PACKED = frozenset({"gz", "zst", "lz4", "xz", "bz2"})
 
 _Signature = tuple[int, int, int]
 
@@ -25,6 +28,8 @@ class Tracked:
     identity: str | None
     arrived_at: float
     mark: str = ""
+    same_as: str | None = None
+    """The identity under which this very backup was known before a job packed or unpacked it."""
 
     @property
     def signature(self) -> _Signature:
@@ -36,11 +41,10 @@ class Changes:
     """What one listing changed, for the durable copy."""
 
     stored: list[Tracked] = field(default_factory=list)
-    renamed: list[Tracked] = field(default_factory=list)
     departed: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.stored or self.renamed or self.departed)
+        return bool(self.stored or self.departed)
 
 
 def _signature(backup: Backup) -> _Signature:
@@ -53,35 +57,27 @@ class Place:
     def __init__(self) -> None:
         self.current: dict[str, Tracked] = {}
         self.gone: dict[str, Tracked] = {}
-        self._predecessor: dict[str, Tracked] = {}
-        """name -> the proven file whose name a new inode took: its successor is complete (a rename
-        is atomic) though not read yet. A file that was overwritten in place leaves none."""
+        self._replaced: dict[str, dict[str, Tracked]] = {}
+        """name -> identity -> files whose name a new inode took. A proven one stands for its name
+        while its successor, complete (a rename is atomic), is not read. None is left where the
+        successor grows or is overwritten in place: then its bytes are the only ones there are."""
         self._told: dict[str, tuple[Tracked, Known]] = {}
         self._watched = False
         """Whether a look succeeded in this life: only then is a new file an arrival."""
 
-    def remember(self, tracked: Tracked, *, gone: bool, proven: bool) -> None:
+    def remember(self, tracked: Tracked, *, gone: bool) -> None:
         """Takes back what an earlier life knew; call it in order of departure."""
         if not gone:
             self.current[tracked.backup.name] = tracked
         elif tracked.identity is not None:
             self.gone[tracked.identity] = tracked
-            here = self.current.get(tracked.backup.name)
-            if proven and here is not None and here.backup.inode != tracked.backup.inode:
-                self._predecessor[tracked.backup.name] = tracked
-
-    def proved(self, identity: str) -> None:
-        """A file was proven after it had gone: it stands for its name until its successor does."""
-        tracked = self.gone.get(identity)
-        if tracked is None:
-            return
-        here = self.current.get(tracked.backup.name)
-        if here is not None and here.backup.inode != tracked.backup.inode:
-            self._predecessor[tracked.backup.name] = tracked
 
     def recognise(self, listing: Listing, proofs: Mapping[str, Proof], now: float) -> Changes:
         """Brings ``current`` and ``gone`` up to ``listing``."""
         changes = Changes()
+        self._clamp(now, changes)
+        if listing.mount_changed:
+            self._watched = False
         by_signature = {t.signature: t for t in self.current.values() if t.identity is not None}
         current: dict[str, Tracked] = {}
         for backup in listing.backups:
@@ -94,16 +90,21 @@ class Place:
             current[backup.name] = tracked
             if tracked.identity is None or (before and tracked.identity == before.identity):
                 continue
-            same = by_signature.get(tracked.signature)
-            if tracked.identity in self.gone or (same and same.identity == tracked.identity):
-                changes.renamed.append(tracked)
-            else:
-                changes.stored.append(tracked)
+            changes.stored.append(tracked)
             self.gone.pop(tracked.identity, None)
         self._depart(current, proofs, changes)
         self.current = current
         self._watched = True
         return changes
+
+    def _clamp(self, now: float, changes: Changes) -> None:
+        """A clock that ran ahead dated arrivals into the future: they would hide what follows."""
+        for files in (self.current, self.gone):
+            ahead = [(key, t) for key, t in files.items() if t.arrived_at > now]
+            for key, tracked in ahead:
+                files[key] = replace(tracked, arrived_at=now)
+                if tracked.identity is not None and files is self.current:
+                    changes.stored.append(files[key])
 
     def _track(
         self,
@@ -131,20 +132,31 @@ class Place:
         arrived_at = min(max(mtime, first_seen), now)
         if not backup.settled:
             return Tracked(backup=backup, identity=None, arrived_at=arrived_at)
-        other = by_signature.get(signature) or self._departed(signature, backup.mark)
-        if other is not None and backup.inode_stable and backup.mark == other.mark:
+        other = by_signature.get(signature) if backup.inode_stable else None
+        if other is None or other.mark != backup.mark:
+            other = self._departed(backup)
+        if other is not None:
             return replace(other, backup=backup)
-        again = self.gone.get(backup.identity)
-        if again is not None:
-            return replace(again, backup=backup)
         return Tracked(
             backup=backup, identity=backup.identity, arrived_at=arrived_at, mark=backup.mark
         )
 
-    def _departed(self, signature: _Signature, mark: str) -> Tracked | None:
-        """The file that went from its name in an earlier look, and lies under another one now."""
+    def _departed(self, backup: Backup) -> Tracked | None:
+        """A file that went earlier and is here now: under another name (a rename seen late), or
+        under its own with another inode (a volume that was copied elsewhere).
+        """
+        like = (backup.size_bytes, backup.mtime_ns, backup.mark)
         return next(
-            (t for t in self.gone.values() if t.signature == signature and t.mark == mark), None
+            (
+                t
+                for t in self.gone.values()
+                if (t.backup.size_bytes, t.backup.mtime_ns, t.mark) == like
+                and (
+                    t.backup.name == backup.name
+                    or (backup.inode_stable and t.backup.inode == backup.inode)
+                )
+            ),
+            None,
         )
 
     def _depart(
@@ -154,22 +166,51 @@ class Place:
         here = {t.identity for t in current.values()}
         for name, before in self.current.items():
             after = current.get(name)
-            if after is not None and after.identity == before.identity:
+            if after is before:
                 continue
+            if after is None or after.backup.inode == before.backup.inode:
+                if after is None or after.signature != before.signature:
+                    self._replaced.pop(name, None)
+            elif before.identity is not None:
+                self._replaced.setdefault(name, {})[before.identity] = before
             if before.identity is None or before.identity in here:
                 continue
             self.gone[before.identity] = before
             changes.departed.append(before.identity)
-            if after is None or after.backup.inode == before.backup.inode:
-                self._predecessor.pop(name, None)
-            elif before.identity in proofs:
-                self._predecessor[name] = before
-        for name in list(self._predecessor):
+        for name in list(self._replaced):
             after = current.get(name)
-            if after is None or (after.identity is not None and after.identity in proofs):
-                del self._predecessor[name]
+            if (
+                after is None
+                or (after.identity is not None and after.identity in proofs)
+                or after.backup.size_bytes == 0
+            ):
+                del self._replaced[name]
         while len(self.gone) > GONE_KEPT:
             del self.gone[next(iter(self.gone))]
+
+    def inherit(self, identity: str, proofs: Mapping[str, Proof]) -> Tracked | None:
+        """Where the file just proven is another form (``.gz``) of one that was proven under the
+        same stem, it is that backup still: no arrival. Answers it with what it inherits.
+        """
+        name, tracked = next(
+            ((n, t) for n, t in self.current.items() if t.identity == identity), ("", None)
+        )
+        if tracked is None:
+            return None
+        for other in (*self.current.values(), *reversed(self.gone.values())):
+            if (
+                other.identity not in {None, identity}
+                and other.backup.name != name
+                and _stem(other.backup.name) == _stem(name)
+                and _same_snapshot(proofs.get(other.identity or ""), proofs[identity])
+            ):
+                self.current[name] = replace(
+                    tracked,
+                    arrived_at=other.arrived_at,
+                    same_as=other.same_as or other.identity,
+                )
+                return self.current[name]
+        return None
 
     def known(self, proofs: Mapping[str, Proof]) -> tuple[Known, ...]:
         """All files that lie here, and the predecessors that still stand for a name."""
@@ -185,8 +226,9 @@ class Place:
         return (
             *(k for _, k in known.values()),
             *(
-                _known(t, proofs.get(t.identity or ""), exists=False)
-                for t in self._predecessor.values()
+                _known(tracked, proof, exists=False)
+                for replaced in self._replaced.values()
+                for tracked, proof in _latest_proven(replaced, proofs)
             ),
         )
 
@@ -198,4 +240,32 @@ def _known(tracked: Tracked, proof: Proof | None, *, exists: bool) -> Known:
         arrived_at=tracked.arrived_at,
         proof=proof,
         exists=exists,
+        same_as=tracked.same_as,
+    )
+
+
+def _latest_proven(
+    replaced: Mapping[str, Tracked], proofs: Mapping[str, Proof]
+) -> list[tuple[Tracked, Proof]]:
+    """The last of ``replaced`` that was proven, if one was."""
+    for identity, tracked in reversed(list(replaced.items())):
+        proof = proofs.get(identity)
+        if proof is not None:
+            return [(tracked, proof)]
+    return []
+
+
+def _stem(name: str) -> str:
+    stem, _, suffix = name.rpartition(".")
+    return stem if suffix in PACKED else name
+
+
+def _same_snapshot(one: Proof | None, other: Proof) -> bool:
+    if one is None:
+        return False
+    a, b = one.report, other.report
+    return (
+        a.status is b.status is Status.VALID
+        and a.ctime is not None
+        and (a.ctime, a.crc64, a.keys) == (b.ctime, b.crc64, b.keys)
     )

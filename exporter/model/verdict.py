@@ -37,6 +37,8 @@ class Candidate:
     proof: Proof | None = None
     exists: bool = True
     """False for a replaced file whose successor is not judged yet."""
+    same_as: str | None = None
+    """The identity of this very backup before a job packed or unpacked it."""
 
     @property
     def status(self) -> Status:
@@ -59,6 +61,8 @@ class Known:
     header: RdbHeader | None = None
     """Claims of a file that was not read in full."""
     exists: bool = True
+    same_as: str | None = None
+    """The identity of this very backup before a job packed or unpacked it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,7 @@ class Arrival:
     mtime_ns: int
     size_bytes: int
     report: RdbReport
+    ctime_ns: int = 0
     accepted: bool = False
     """A person took it as the new baseline."""
 
@@ -159,6 +164,8 @@ class OwedHeartbeat:
 
     key: str
     created_at: float
+    arrived_at: float
+    """When the backup that it stands for had arrived."""
     attempts: int
     next_attempt_at: float
     failure: str | None = None
@@ -212,6 +219,8 @@ class Snapshot:
     heartbeat: HeartbeatState | None = None
     verifier: VerifierState = field(default_factory=VerifierState)
     notices: tuple[Notice, ...] = ()
+    backlog: bool = False
+    """Whether older backups are still to be read for the history that checks need."""
 
     def stale(self, now: float) -> bool:
         """True where the verdict is too old to be one (a loop that hangs), or the clock jumped."""

@@ -18,6 +18,7 @@ from typing import Protocol
 import structlog
 
 from exporter.model import (
+    Candidate,
     HeartbeatMode,
     HeartbeatPolicy,
     HeartbeatState,
@@ -36,16 +37,19 @@ BACKOFF_LONGEST_SECONDS = 300.0
 REFUSED_SECONDS = 900.0
 #: Retry-After is obeyed up to this long.
 RETRY_AFTER_LONGEST_SECONDS = 3600.0
+#: The very first ping waits at most this long for the older backups to be read.
+PATIENCE_SECONDS = 600.0
 
 
 class OutboxStore(Protocol):
     """The durable outbox, as the relay needs it."""
 
     def owed(self) -> OwedHeartbeat | None: ...
-    def owe(self, key: str, now: float, not_before: float) -> None: ...
+    def owe(self, key: str, now: float, arrived_at: float) -> None: ...
     def drop(self, key: str) -> None: ...
     def failed(self, key: str, failure: str, next_attempt_at: float) -> None: ...
-    def delivered(self, key: str, now: float) -> None: ...
+    def delivered(self, owed: OwedHeartbeat, now: float) -> None: ...
+    def last_arrived_at(self) -> float | None: ...
     def was_delivered(self, key: str) -> bool: ...
     def last_success_at(self) -> float | None: ...
 
@@ -77,6 +81,7 @@ class Relay:
         self._counts = counts
         self._current = current
         self._changed = changed
+        self._began_at = time.time()
         self._wake = threading.Condition()
         self._stopping = threading.Event()
         self._told: str | None = None
@@ -115,18 +120,38 @@ class Relay:
             owed = None
         if _green(snapshot, now):
             self._withheld = None
-            if owed is None and key is not None and self._is_due(key, last, now):
-                self._outbox.owe(key, now, now)
+            newest = _newest(snapshot)
+            arrived_at = newest.arrived_at if newest is not None else now
+            if owed is not None or key is None or self._is_first_and_early(snapshot, last, now):
+                pass
+            elif self._is_due(key, arrived_at, last, now):
+                self._outbox.owe(key, now, arrived_at)
         else:
             self._withhold(snapshot, key, owed, now)
         with self._wake:
             self._wake.notify()
 
-    def _is_due(self, key: str, last: float | None, now: float) -> bool:
+    def _is_first_and_early(self, snapshot: Snapshot, last: float | None, now: float) -> bool:
+        """Whether nothing was ever told, and the older backups, which may show that the newest is
+        an old or a collapsed one, are still being read: a little patience.
+        """
+        early = 0 <= now - self._began_at < PATIENCE_SECONDS
+        return last is None and snapshot.backlog and early
+
+    def _is_due(self, key: str, arrived_at: float, last: float | None, now: float) -> bool:
         if self._policy.mode is HeartbeatMode.CONTINUOUS:
             # A clock that was set back must not silence it for that long.
             return last is None or not 0 <= now - last < self._policy.interval_seconds
-        return not self._outbox.was_delivered(key)
+        return not self._outbox.was_delivered(key) and self._is_news(arrived_at, now)
+
+    def _is_news(self, arrived_at: float, now: float) -> bool:
+        """Whether no later backup was told of: where newer ones were deleted, an older one is the
+        newest again, and no new backup.
+        """
+        if self._policy.mode is HeartbeatMode.CONTINUOUS:
+            return True
+        latest = self._outbox.last_arrived_at()
+        return latest is None or arrived_at >= min(latest, now)
 
     def _withhold(
         self, snapshot: Snapshot, key: str | None, owed: OwedHeartbeat | None, now: float
@@ -173,6 +198,10 @@ class Relay:
             return ahead
         if not self._may_send(owed, now):
             return None
+        if not self._is_news(owed.arrived_at, now):
+            # Owed while the ping before was under way, and not yet known to be delivered.
+            self._outbox.drop(owed.key)
+            return 0.0
         self._counts.heartbeat_attempted(self._policy.name)
         answer = self._pinger.ping()
         wait = self._book(owed, answer, time.time())
@@ -191,7 +220,7 @@ class Relay:
     def _book(self, owed: OwedHeartbeat, answer: Answer, now: float) -> float:
         """Commits what came of a try; answers when to look again."""
         if answer.delivered:
-            self._outbox.delivered(owed.key, now)
+            self._outbox.delivered(owed, now)
             self._failure = None
             self._tell(None, answer)
             log.info("heartbeat.sent", heartbeat=self._policy.name, attempts=owed.attempts + 1)
@@ -254,11 +283,16 @@ def _key(
     """What a ping of this moment would stand for: the newest judged backup, or the interval."""
     if mode is HeartbeatMode.CONTINUOUS:
         return f"continuous:{int(now // interval_seconds)}"
+    newest = _newest(snapshot)
+    if newest is None:
+        return None
+    return f"{newest.backup.location}:{newest.same_as or newest.identity}"
+
+
+def _newest(snapshot: Snapshot) -> Candidate | None:
+    """The newest judged backup of the location that heartbeats follow."""
     trigger = snapshot.policy.trigger.name
-    for state in snapshot.locations:
-        if state.location.name == trigger and state.newest_judged is not None:
-            return f"{trigger}:{state.newest_judged.identity}"
-    return None
+    return next((s.newest_judged for s in snapshot.locations if s.location.name == trigger), None)
 
 
 def _still_true(mode: HeartbeatMode, owed: OwedHeartbeat, key: str | None) -> bool:

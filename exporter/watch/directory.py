@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
 
-from exporter.model import Backup, Listing, Location, Reason, Unseen
+from exporter.model import Backup, Listing, Location, Origin, Reason, Unseen
 from exporter.watch.candidate_name import is_temporary, matcher, names_one_file
 from exporter.watch.entries import Entries, Status, drop_second_names, scan
 from exporter.watch.file_ends import Ends, Missed, read_ends
@@ -197,7 +197,20 @@ class DirectoryWatch:
             ),
             since=monotonic,
             arrived_ns=arrived_ns,
-            trusted=before is not None,
+            trusted=before is not None or self._by_rename(name, status),
+        )
+
+    def _by_rename(self, name: str, status: Status) -> bool:
+        """Whether a server that saves all the time put this file here, so that it is whole.
+
+        Its saves are renames. Where one comes before the last had settled, waiting would never end.
+        """
+        before = self._known.get(name)
+        return (
+            self._location.origin is Origin.SERVER_FILE
+            and before is not None
+            and not before.backup.settled
+            and before.backup.inode != status.inode
         )
 
     # -- settling --------------------------------------------------------------------------------

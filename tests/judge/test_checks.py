@@ -30,6 +30,7 @@ from tests.judge.builders import (
     facts,
     judged,
     known,
+    replace,
     report,
     result,
     server,
@@ -341,8 +342,9 @@ def test_a_good_copy_after_a_broken_copy_of_the_same_snapshot_is_new() -> None:
 
 
 def test_a_backup_that_the_job_compressed_afterwards_is_the_same_backup() -> None:
-    packed = known("old.rdb.gz", report(age=DAY), arrived=5)
-    assert outcome(CheckId.SNAPSHOT_NEW, packed, history=(yesterday(),)) == (PASS, None)
+    packed = replace(known("old.rdb.gz", report(age=DAY), arrived=5), same_as="id-old.rdb")
+    history = (arrival("older.rdb", report(age=2 * DAY), arrived=2 * DAY), yesterday())
+    assert outcome(CheckId.SNAPSHOT_NEW, packed, history=history) == (PASS, None)
 
 
 def test_the_first_backup_has_none_before_it() -> None:

@@ -139,6 +139,15 @@ def test_collapsed_empty_and_broken_snapshots_never_enter() -> None:
     assert set(measure((*good, *bad)).keys) == {1000}
 
 
+def test_a_snapshot_of_the_future_does_not_freeze_the_baseline() -> None:
+    wrong = arrival("day-5.rdb", report(age=-400 * DAY, keys=1000), arrived=5 * DAY)
+    later = tuple(
+        arrival(f"day-{n}.rdb", report(age=n * DAY, keys=10**6), arrived=n * DAY)
+        for n in range(4, 0, -1)
+    )
+    assert measure((*daily(9)[:4], wrong, *later)).keys[-4:] == (10**6,) * 4
+
+
 def test_an_accepted_drop_is_the_new_baseline() -> None:
     accepted = replace(arrival("day-1.rdb", report(age=DAY, keys=10), arrived=DAY), accepted=True)
     assert measure((*daily(9)[:5], accepted)).keys == (10,)

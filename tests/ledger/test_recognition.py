@@ -109,9 +109,9 @@ def test_a_rename_keeps_identity_arrival_and_proof(book: Book) -> None:
     after = book.look(moved, now=NOW + 30)["b.rdb"]
     assert after.arrived_at == NOW + 15
     assert after.proof is not None
-    assert after.proof.ctime_ns == moved.ctime_ns
+    assert after.proof.ctime_ns != moved.ctime_ns, "a rename must not hide a change"
     book.restart()
-    again = book.look(moved)["b.rdb"]
+    again = book.look(moved, now=NOW + 40)["b.rdb"]
     assert (again.identity, again.arrived_at) == (after.identity, NOW + 15)
     assert again.proof == after.proof
 
@@ -151,10 +151,78 @@ def test_a_replaced_file_stands_for_its_name_until_its_successor_is_judged(book:
         known = book.look(later, now=NOW + 15)
         assert known["dump.rdb (replaced)"].proof is not None
         assert known["dump.rdb"].proof is None
-    book.restart()
-    assert "dump.rdb (replaced)" in book.look(file("dump.rdb", 2, mtime=NOW))
     book.prove(known["dump.rdb"])
     assert set(book.look(file("dump.rdb", 2, mtime=NOW))) == {"dump.rdb"}
+
+
+def test_a_restart_does_not_bring_back_what_was_replaced_or_deleted(book: Book) -> None:
+    book.prove(book.look(file("dump.rdb", 1))["dump.rdb"])
+    book.look()
+    book.look(unsettled("dump.rdb", 2, mtime=NOW), now=NOW + 15)
+    book.restart()
+    assert set(book.look(file("dump.rdb", 2, mtime=NOW), now=NOW + 30)) == {"dump.rdb"}
+
+
+def test_a_successor_that_grows_is_no_rename_and_leaves_no_proof_behind(book: Book) -> None:
+    """rm and a slow cp: for a moment like a rename, then a partial file and nothing else."""
+    book.prove(book.look(file("a.rdb", 1))["a.rdb"])
+    assert set(book.look(unsettled("a.rdb", 2, mtime=NOW, size_bytes=0))) == {"a.rdb"}
+    book.prove(book.look(file("a.rdb", 3, mtime=NOW + 1))["a.rdb"])
+    assert "a.rdb (replaced)" in book.look(unsettled("a.rdb", 4, mtime=NOW + 2, size_bytes=9))
+    assert set(book.look(unsettled("a.rdb", 4, mtime=NOW + 3, size_bytes=19))) == {"a.rdb"}
+
+
+def test_a_clock_that_ran_ahead_does_not_pin_a_backup_as_the_newest(book: Book) -> None:
+    book.look()
+    ahead = book.look(file("n2.rdb", 2), now=NOW + 2400)["n2.rdb"]
+    assert ahead.arrived_at == NOW + 2400
+    book.look(file("n2.rdb", 2), now=NOW + 10)
+    known = book.look(file("n2.rdb", 2), file("n3.rdb", 3), now=NOW + 20)
+    assert known["n2.rdb"].arrived_at < known["n3.rdb"].arrived_at
+    book.restart()
+    known = book.look(file("n2.rdb", 2), file("n3.rdb", 3), now=NOW + 30)
+    assert known["n2.rdb"].arrived_at < known["n3.rdb"].arrived_at
+
+
+@pytest.mark.parametrize("names", [("n1.rdb", "n1.rdb.gz"), ("n1.rdb.gz", "n1.rdb")])
+def test_a_backup_that_is_packed_later_stays_the_backup_that_it_was(
+    book: Book, names: tuple[str, str]
+) -> None:
+    """delaycompress and its like: an old backup in a new form must not look like a new one."""
+    before, after = names
+    book.look()
+    first = book.look(file(before, 1), now=NOW + 10)[before]
+    book.prove(first)
+    broken = book.look(file(before, 1), file("n2.rdb", 2, mtime=NOW), now=NOW + 20)["n2.rdb"]
+    book.prove(broken, Status.TRUNCATED)
+    packed = file(after, 3, mtime=NOW, size_bytes=50)
+    known = book.look(file("n2.rdb", 2, mtime=NOW), packed, now=NOW + 30)
+    assert known[after].arrived_at == NOW + 30
+    book.prove(known[after])
+    for _ in range(2):
+        heir = book.look(file("n2.rdb", 2, mtime=NOW), packed, now=NOW + 40)[after]
+        assert (heir.arrived_at, heir.same_as) == (NOW + 10, first.identity)
+        book.restart()
+
+
+def test_a_volume_that_was_copied_elsewhere_holds_the_same_backups(book: Book) -> None:
+    book.look()
+    before = book.look(file("a.rdb", 1), now=NOW + 10)["a.rdb"]
+    book.prove(before)
+    moved = file("a.rdb", 77, head=file("a.rdb", 1).head, ctime_ns=int((NOW + 50) * 1e9))
+    book.look(replace(moved, settled=False, head=b"", tail=b""), now=NOW + 60)
+    after = book.look(moved, now=NOW + 70)["a.rdb"]
+    assert (after.identity, after.arrived_at) == (before.identity, NOW + 10)
+    assert after.proof is not None
+    assert after.proof.ctime_ns != moved.ctime_ns, "it is to be read again once"
+
+
+def test_a_state_directory_that_is_deleted_under_us_is_said(book: Book) -> None:
+    (book.path / "lock").unlink()
+    (book.path / "ledger.sqlite").unlink()
+    book.prove(book.look(file("a.rdb"))["a.rdb"])
+    assert [n.id for n in book.ledger.notices] == ["state_not_kept"]
+    assert book.look(file("a.rdb"))["a.rdb"].proof is not None
 
 
 def test_a_file_that_is_overwritten_in_place_leaves_nothing_behind(book: Book) -> None:
@@ -182,7 +250,7 @@ def test_arrivals_remember_what_is_gone_in_order(book: Book) -> None:
         name = f"{number}.rdb"
         found = book.look(file(name, number, mtime=NOW + number), now=NOW + number)[name]
         book.prove(found, Status.VALID if number != 2 else Status.TIMEOUT)
-    book.look()
+    book.look(now=NOW + 10)
     book.restart()
     assert [a.name for a in book.ledger.arrivals("local")] == ["1.rdb", "3.rdb"]
 
@@ -236,7 +304,7 @@ def test_where_state_cannot_be_kept_memory_serves_and_says_so(tmp_path: Path, ho
 def test_the_outbox_holds_one_row_and_remembers_what_was_delivered(book: Book) -> None:
     outbox = book.ledger.outbox("default")
     outbox.owe("one", NOW, NOW)
-    outbox.owe("two", NOW, NOW + 5)
+    outbox.owe("two", NOW, NOW - 5)
     outbox.failed("two", "timeout", NOW + 9)
     book.restart()
     outbox = book.ledger.outbox("default")
@@ -245,20 +313,23 @@ def test_the_outbox_holds_one_row_and_remembers_what_was_delivered(book: Book) -
     assert (owed.key, owed.attempts, owed.failure, owed.next_attempt_at) == (
         "two", 1, "timeout", NOW + 9,
     )  # fmt: skip
-    outbox.delivered("two", NOW + 10)
+    outbox.delivered(owed, NOW + 10)
     book.restart()
     outbox = book.ledger.outbox("default")
     assert outbox.owed() is None
     assert outbox.was_delivered("two")
     assert not outbox.was_delivered("one")
     assert outbox.last_success_at() == NOW + 10
+    assert outbox.last_arrived_at() == NOW - 5
 
 
 def test_delivery_of_a_row_that_was_replaced_leaves_the_new_one(book: Book) -> None:
     outbox = book.ledger.outbox("default")
     outbox.owe("one", NOW, NOW)
+    first = outbox.owed()
     outbox.owe("two", NOW, NOW)
-    outbox.delivered("one", NOW)
+    assert first is not None
+    outbox.delivered(first, NOW)
     owed = outbox.owed()
     assert owed is not None
     assert owed.key == "two"
@@ -274,9 +345,12 @@ def test_a_disk_that_fills_up_moves_state_to_memory_and_loses_nothing(book: Book
     book.prove(book.look(file("a.rdb"))["a.rdb"])
     outbox = book.ledger.outbox("default")
     outbox.owe("k", NOW, NOW)
+    owed = outbox.owed()
+    assert owed is not None
     book.ledger._database._db.execute("PRAGMA max_page_count = 1")
     for number in range(300):
-        outbox.delivered(f"key-{number}-{'x' * 500}", NOW + number)
+        long = replace(owed, key=f"key-{number}-{'x' * 500}")
+        outbox.delivered(long, NOW + number)
     assert [n.id for n in book.ledger.notices] == ["state_not_kept"]
     assert outbox.was_delivered(f"key-299-{'x' * 500}")
     owed = outbox.owed()

@@ -32,6 +32,7 @@ from exporter.model import (
     Verdict,
     VerdictState,
 )
+from exporter.publish import heartbeat
 from exporter.publish.heartbeat import Relay
 from exporter.publish.pings import Pinger
 from tests.judge.builders import backup
@@ -81,7 +82,8 @@ class Bench:
         self.policy = HeartbeatPolicy(**{"timeout_seconds": 1.0, **policy})
         self.counts = Counts()
         self.ledger = Ledger(state, now=time.time())
-        self.snapshot = self.see("none", green=False)
+        self.arrivals: dict[str, float] = {}
+        self.snapshot = self.see(None, green=False)
         self.relay = Relay(
             self.policy,
             Pinger(url, timeout_seconds=self.policy.timeout_seconds),
@@ -91,11 +93,19 @@ class Bench:
         )
         self.relay.start()
 
-    def see(self, identity: str | None, *, green: bool = True, cycle_age: float = 0.0) -> Snapshot:
+    def see(
+        self,
+        identity: str | None,
+        *,
+        green: bool = True,
+        cycle_age: float = 0.0,
+        backlog: bool = False,
+    ) -> Snapshot:
         now = time.time()
         newest = None
         if identity is not None:
-            newest = Candidate(backup=backup(), identity=identity, arrived_at=now)
+            arrived_at = self.arrivals.setdefault(identity, now)
+            newest = Candidate(backup=backup(), identity=identity, arrived_at=arrived_at)
         seen = Listing(location="local", at=now, backups=())
         return Snapshot(
             at=now,
@@ -108,6 +118,7 @@ class Bench:
             ),
             cycle=Cycle(number=1, at=now - cycle_age, seconds=0.1),
             locations=(LocationState(location=HERE, seen=seen, newest_judged=newest),),
+            backlog=backlog,
         )
 
     def judge(self, identity: str | None, *, green: bool = True) -> None:
@@ -189,6 +200,33 @@ def test_an_older_backup_that_is_the_newest_again_is_not_pinged_again(
     receiver.wait_accepted(2)
     settle(bench, "a")
     assert len(receiver.pings) == 2
+
+
+def test_an_older_backup_that_comes_to_light_when_newer_ones_are_deleted_is_no_new_one(
+    make: Callable[..., Bench], receiver: Receiver
+) -> None:
+    bench = make()
+    bench.arrivals = {"old": time.time() - 5000, "new": time.time() - 10}
+    bench.judge("new")
+    receiver.wait_accepted(1)
+    settle(bench, "old")
+    assert len(receiver.pings) == 1
+    bench.judge("newer")
+    receiver.wait_accepted(2)
+
+
+def test_the_very_first_ping_waits_for_the_older_backups_to_be_read(
+    make: Callable[..., Bench], receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = make()
+    bench.snapshot = bench.see("a", backlog=True)
+    for _ in range(5):
+        bench.relay.consider(bench.snapshot, time.time())
+        time.sleep(0.03)
+    assert receiver.pings == ()
+    monkeypatch.setattr(heartbeat, "PATIENCE_SECONDS", 0.0)
+    bench.relay.consider(bench.snapshot, time.time())
+    receiver.wait_accepted(1)
 
 
 @pytest.mark.parametrize(
@@ -370,6 +408,15 @@ def test_continuous_mode_pings_each_interval_while_green_and_not_otherwise(
     settle(bench, "a", green=False, cycles=60)
     assert len(receiver.pings) == before
     assert 1 <= bench.counts.withheld[Reason.SNAPSHOT_TOO_OLD] <= 4
+
+
+def test_continuous_mode_goes_on_where_the_newest_backup_was_deleted(
+    make: Callable[..., Bench], receiver: Receiver
+) -> None:
+    bench = make(mode=HeartbeatMode.CONTINUOUS, interval_seconds=0.5)
+    bench.arrivals = {"old": time.time() - 5000, "new": time.time() - 10}
+    bench.judge_until(lambda: len(receiver.accepted) == 1, "new")
+    bench.judge_until(lambda: len(receiver.accepted) == 3, "old")
 
 
 def test_continuous_mode_is_not_early_after_a_restart(
