@@ -171,7 +171,7 @@ class CheckCommand(SettingsCommand):
         )
 
 
-@cli.command("check", cls=CheckCommand)
+@cli.command("check", cls=CheckCommand, short_help="One whole assessment, check by check.")
 def assess(flags: dict[str, Any]) -> int:
     """One whole assessment, check by check: 0 protected, 1 at risk, 2 settings, 3 unknown.
 

@@ -90,7 +90,7 @@ class Daemon:
         self._looked = -1e9
         self._journal = Journal()
         self._warnings = tuple(
-            Notice(id=f"setting_{number}", text=text)
+            Notice(id=f"settings_warning_{number}", text=text)
             for number, text in enumerate(settings.warnings, start=1)
         )
         self._closers: list[Callable[[], None]] = []

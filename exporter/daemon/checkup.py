@@ -24,8 +24,8 @@ from exporter.watch.redis_server import RedisServer
 
 EXIT_CODES = {VerdictState.PROTECTED: 0, VerdictState.AT_RISK: 1, VerdictState.UNKNOWN: 3}
 
-#: A single look does not read a backlog: the newest is what the verdict is about.
-_READ = frozenset({Why.ARRIVAL, Why.RETRY, Why.TOUCHED})
+#: A single look reads what a verdict needs, and nothing that was proven before.
+_READ = frozenset({Why.ARRIVAL, Why.RETRY, Why.TOUCHED, Why.BACKLOG})
 _SIGNS = {
     Outcome.PASS: "ok",
     Outcome.WARN: "WARN",
@@ -48,7 +48,7 @@ def run(settings: Settings, *, as_json: bool, echo: Callable[[str], None]) -> in
 
 
 def assess(settings: Settings) -> Snapshot:
-    """Looks twice, the settle time apart, and reads the newest backups that are not proven."""
+    """Looks twice, the settle time apart, and reads what is not proven, as a first start does."""
     policy = settings.policy
     ledger = Ledger(Path(settings.state_dir), now=time.time(), read_only=True)
     reader = engine(settings.engine)
@@ -87,7 +87,12 @@ def lines(snapshot: Snapshot) -> list[str]:
     shown = [_line(result) for result in snapshot.results]
     shown.append("")
     shown.append(str(snapshot.verdict.state).replace("_", " ").upper())
+    told: set[tuple[str | None, object, str]] = set()
     for result in snapshot.verdict.blocking:
+        cause = (result.location, result.reason, result.measured)
+        if cause in told:
+            continue  # one cause, such as a directory that can't be listed, stops many checks
+        told.add(cause)
         where = f" at {result.location}" if result.location else ""
         shown.append(f"  {result.check}{where}: {result.reason}: {result.measured}")
         shown.append(f"    {result.remedy}")

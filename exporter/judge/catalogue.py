@@ -109,7 +109,8 @@ CATALOGUE: tuple[Check, ...] = (
         id=CheckId.KEY_COUNT,
         severity=Severity.BLOCK,
         proves="it is neither empty nor collapsed: the only witness of a FLUSHALL",
-        default=">= 1 key; >= half of the least of 7 days; warns below half of their median",
+        default=">= 1 key; >= half of the least of 7 days (3 or more snapshots, an hour apart); "
+        "warns below half of their median",
         at_location=checks.key_count,
     ),
     Check(

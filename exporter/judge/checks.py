@@ -296,7 +296,8 @@ def key_count(at: LocationFacts, facts: Facts) -> Finding:
         past = baseline(at.history, judged, allow_empty=at.location.allow_empty).keys
         if len(past) < BASELINE_MIN:
             return skipped(
-                Reason.BASELINE_TOO_SHORT, f"{measured}; {len(past)} earlier of {BASELINE_MIN}"
+                Reason.BASELINE_TOO_SHORT,
+                f"{measured}; {len(past)} earlier of {BASELINE_MIN}, an hour apart",
             )
         least, middle = COLLAPSE_SHARE * min(past), WARN_SHARE * median(past)
         if report.keys < least:
@@ -318,7 +319,8 @@ def size_drop(at: LocationFacts, facts: Facts) -> Finding:
         measured = size_text(judged.backup.size_bytes)
         if len(past) < BASELINE_MIN:
             return skipped(
-                Reason.BASELINE_TOO_SHORT, f"{measured}; {len(past)} earlier of {BASELINE_MIN}"
+                Reason.BASELINE_TOO_SHORT,
+                f"{measured}; {len(past)} earlier of {BASELINE_MIN}, an hour apart",
             )
         least = WARN_SHARE * median(past)
         if judged.backup.size_bytes < least:

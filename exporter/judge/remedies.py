@@ -31,7 +31,7 @@ REMEDIES: dict[Reason, str] = {
     Reason.DIRECTORY_UNREADABLE: "Let the sidecar's user list the directory (group, fsGroup, mode r-x).",
     Reason.LISTING_FAILED: "Check the mount: the directory could not be listed.",
     Reason.REDIS_UNREACHABLE: "Start the server, or correct redis.url, TLS files and firewall.",
-    Reason.REDIS_TIMEOUT: "The server accepts but does not answer: look for a blocked server, or raise redis.timeout.",
+    Reason.REDIS_TIMEOUT: "The server accepts but does not answer: look for a blocked server, raise redis.timeout; a plain port does not answer rediss://.",
     Reason.REDIS_AUTH_FAILED: "Correct redis.username and redis.password_file, or the ACL user on the server.",
     Reason.REDIS_LOADING: "Wait until the server has loaded its dataset; if it makes no progress, see its log.",
     Reason.REDIS_COMMAND_DENIED: "Grant it: ACL SETUSER <user> +ping +info +lastsave +config|get",

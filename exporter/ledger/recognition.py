@@ -29,7 +29,7 @@ class Tracked:
     arrived_at: float
     mark: str = ""
     same_as: str | None = None
-    """The identity under which this very backup was known before a job packed or unpacked it."""
+    """The identity under which this very backup was known before it was packed or copied."""
 
     @property
     def signature(self) -> _Signature:
@@ -135,15 +135,25 @@ class Place:
         other = by_signature.get(signature) if backup.inode_stable else None
         if other is None or other.mark != backup.mark:
             other = self._departed(backup)
-        if other is not None:
+        if other is None:
+            return Tracked(
+                backup=backup, identity=backup.identity, arrived_at=arrived_at, mark=backup.mark
+            )
+        if other.backup.inode == backup.inode:
             return replace(other, backup=backup)
+        # A volume that was copied elsewhere, a file that was put back: the same backup by all that
+        # shows, no arrival; but its bytes are others, and are not proven.
         return Tracked(
-            backup=backup, identity=backup.identity, arrived_at=arrived_at, mark=backup.mark
+            backup=backup,
+            identity=backup.identity,
+            arrived_at=other.arrived_at,
+            mark=backup.mark,
+            same_as=other.same_as or other.identity,
         )
 
     def _departed(self, backup: Backup) -> Tracked | None:
         """A file that went earlier and is here now: under another name (a rename seen late), or
-        under its own with another inode (a volume that was copied elsewhere).
+        under its own with another inode.
         """
         like = (backup.size_bytes, backup.mtime_ns, backup.mark)
         return next(

@@ -38,7 +38,7 @@ class Candidate:
     exists: bool = True
     """False for a replaced file whose successor is not judged yet."""
     same_as: str | None = None
-    """The identity of this very backup before a job packed or unpacked it."""
+    """The identity of this very backup before it was packed, unpacked or copied elsewhere."""
 
     @property
     def status(self) -> Status:
@@ -62,7 +62,7 @@ class Known:
     """Claims of a file that was not read in full."""
     exists: bool = True
     same_as: str | None = None
-    """The identity of this very backup before a job packed or unpacked it."""
+    """The identity of this very backup before it was packed, unpacked or copied elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

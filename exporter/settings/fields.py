@@ -237,7 +237,9 @@ class HeartbeatKeys(Section):
         "One ping for each new proven backup, or one at each interval while protected.",
         shown="continuous for origin server_file, else per_backup",
     )
-    interval: SomeSeconds = _key("5m", "Time between two pings, mode continuous.")
+    interval: SomeSeconds = _key(
+        "5m", "Time between two pings, mode continuous; at the next look after it."
+    )
     min_interval: Seconds = _key("0", "Least time between two pings, mode per_backup; 0 is none.")
     timeout: MoreSeconds = _key("10s", "For one ping.")
 

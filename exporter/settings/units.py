@@ -21,8 +21,12 @@ MASK = "********"
 
 Word = TypeVar("Word", bound=StrEnum)
 
-_DURATION = re.compile(r"(?:(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|[smhdw]))")
+_DURATION = re.compile(
+    r"(?:(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|min|sec|hours?|days?|weeks?|[smhdw]))"
+)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
+_SECONDS |= {"sec": 1.0, "min": 60.0, "hour": 3600.0, "hours": 3600.0}
+_SECONDS |= {"day": 86400.0, "days": 86400.0, "week": 604800.0, "weeks": 604800.0}
 _SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[kmgt]i?b|b)", re.IGNORECASE)
 _BYTES = {"b": 1} | {
     f"{letter}{i}b": (1024 if i else 1000) ** power

@@ -297,6 +297,7 @@ class DirectoryWatch:
         reason, detail = _FAILURES.get(code or 0, (Reason.LISTING_FAILED, text.lower()))
         if reason is Reason.DIRECTORY_UNREADABLE:
             detail += f": {_who()} needs r and x on it (runAsUser, fsGroup or the group redis)"
+        detail = f"{self._location.path}: {detail}"
         return Unseen(source=self._location.name, at=now, reason=reason, detail=detail)
 
     def _unreadable(self, error: OSError, status: Status, now: float) -> Unseen:
