@@ -11,6 +11,7 @@ import os
 import threading
 from pathlib import Path
 
+from exporter import __version__
 from exporter.ledger.database import Database, LedgerBusyError, Statement
 from exporter.ledger.outbox import Outbox
 from exporter.ledger.recognition import GONE_KEPT, Changes, Place, Tracked
@@ -23,6 +24,7 @@ from exporter.model import (
     Notice,
     Proof,
     RdbReport,
+    Status,
     Verdict,
 )
 
@@ -51,6 +53,7 @@ class Ledger:
             self._places.clear()
             self._proofs.clear()
             self._database.set_aside(now)
+        self._forget_other_writers()
 
     @property
     def notices(self) -> tuple[Notice, ...]:
@@ -174,6 +177,19 @@ class Ledger:
                 Tracked(backup=backup, identity=identity, arrived_at=at, mark=mark, same_as=same),
                 gone=gone is not None,
             )
+
+    def _forget_other_writers(self) -> None:
+        """After an update, what an older release could not read or called broken is read again."""
+        if self._database.read("SELECT version FROM writer") == [(__version__,)]:
+            return
+        again = [i for i, p in self._proofs.items() if p.report.status is not Status.VALID]
+        for identity in again:
+            del self._proofs[identity]
+        self._database.write(
+            ("DELETE FROM writer", ()),
+            ("INSERT INTO writer VALUES (?)", (__version__,)),
+            *(("DELETE FROM proofs WHERE identity = ?", (identity,)) for identity in again),
+        )
 
     # Verdicts
 

@@ -334,6 +334,19 @@ def test_delivery_of_a_row_that_was_replaced_leaves_the_new_one(book: Book) -> N
     assert owed.key == "two"
 
 
+def test_an_update_reads_again_what_an_older_release_called_broken(book: Book) -> None:
+    known = book.look(file("good.rdb", 1), file("bad.rdb", 2))
+    book.prove(known["good.rdb"])
+    book.prove(known["bad.rdb"], Status.CORRUPT)
+    book.restart()
+    assert book.look(file("good.rdb", 1), file("bad.rdb", 2))["bad.rdb"].proof is not None
+    book.ledger._database.write(("UPDATE writer SET version = '0.0.1'", ()))
+    book.restart()
+    known = book.look(file("good.rdb", 1), file("bad.rdb", 2))
+    assert known["bad.rdb"].proof is None
+    assert known["good.rdb"].proof is not None
+
+
 def test_verdict_changes_are_kept(book: Book) -> None:
     book.ledger.record(Verdict(state=VerdictState.AT_RISK, since=NOW), NOW)
     rows = book.ledger._database.read("SELECT at, state FROM verdicts")

@@ -4,38 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from itertools import pairwise
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import pytest
-import structlog
 
-from exporter.ledger import Ledger
 from exporter.model import (
-    Candidate,
-    CheckId,
-    CheckResult,
-    Cycle,
-    HeartbeatMode,
-    HeartbeatPolicy,
-    Listing,
-    Location,
-    LocationState,
-    Outcome,
-    Policy,
     Reason,
-    Severity,
-    Snapshot,
-    Verdict,
-    VerdictState,
 )
 from exporter.publish import heartbeat
-from exporter.publish.heartbeat import Relay
-from exporter.publish.pings import Pinger
-from tests.judge.builders import backup
+from tests.publish.relay_bench import Bench, settle
 from tests.receiver import (
     CLOSE,
     DRIP,
@@ -48,127 +25,6 @@ from tests.receiver import (
     redirect,
     too_many,
 )
-
-HERE = Location(name="local", path="/b")
-FAILED = CheckResult(
-    check=CheckId.SNAPSHOT_AGE,
-    location="local",
-    outcome=Outcome.FAIL,
-    severity=Severity.BLOCK,
-    reason=Reason.SNAPSHOT_TOO_OLD,
-)
-
-
-@dataclass
-class Counts:
-    attempts: int = 0
-    failures: Counter[str] = field(default_factory=Counter)
-    withheld: Counter[Reason] = field(default_factory=Counter)
-
-    def heartbeat_attempted(self, name: str) -> None:
-        self.attempts += 1
-
-    def heartbeat_failed(self, name: str, reason: str) -> None:
-        self.failures[reason] += 1
-
-    def heartbeat_withheld(self, name: str, reason: Reason) -> None:
-        self.withheld[reason] += 1
-
-
-class Bench:
-    """A relay, its outbox on disk, and the verdict that it follows."""
-
-    def __init__(self, state: Path, url: Callable[[], str], **policy: Any) -> None:
-        self.policy = HeartbeatPolicy(**{"timeout_seconds": 1.0, **policy})
-        self.counts = Counts()
-        self.ledger = Ledger(state, now=time.time())
-        self.arrivals: dict[str, float] = {}
-        self.snapshot = self.see(None, green=False)
-        self.relay = Relay(
-            self.policy,
-            Pinger(url, timeout_seconds=self.policy.timeout_seconds),
-            self.ledger.outbox("default"),
-            self.counts,
-            lambda: self.snapshot,
-        )
-        self.relay.start()
-
-    def see(
-        self,
-        identity: str | None,
-        *,
-        green: bool = True,
-        cycle_age: float = 0.0,
-        backlog: bool = False,
-    ) -> Snapshot:
-        now = time.time()
-        newest = None
-        if identity is not None:
-            arrived_at = self.arrivals.setdefault(identity, now)
-            newest = Candidate(backup=backup(), identity=identity, arrived_at=arrived_at)
-        seen = Listing(location="local", at=now, backups=())
-        return Snapshot(
-            at=now,
-            policy=Policy(locations=(HERE,), interval_seconds=1.0, heartbeat=self.policy),
-            engine="test",
-            verdict=Verdict(
-                state=VerdictState.PROTECTED if green else VerdictState.AT_RISK,
-                since=now,
-                blocking=() if green else (FAILED,),
-            ),
-            cycle=Cycle(number=1, at=now - cycle_age, seconds=0.1),
-            locations=(LocationState(location=HERE, seen=seen, newest_judged=newest),),
-            backlog=backlog,
-        )
-
-    def judge(self, identity: str | None, *, green: bool = True) -> None:
-        """A cycle ends with this newest judged backup and this verdict."""
-        self.snapshot = self.see(identity, green=green)
-        self.relay.consider(self.snapshot, self.snapshot.at)
-
-    def judge_until(self, done: Callable[[], bool], identity: str, *, green: bool = True) -> None:
-        """Cycle after cycle with the same verdict, as the daemon goes on."""
-        deadline = time.monotonic() + 30
-        while not done():
-            assert time.monotonic() < deadline, (self.counts, self.state())
-            self.judge(identity, green=green)
-            time.sleep(0.05)
-
-    def state(self) -> Any:
-        return self.relay.state(self.snapshot, time.time())
-
-    def close(self) -> None:
-        self.relay.stop()
-        assert self.relay.failure is None
-        self.ledger.close()
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as served:
-        yield served
-
-
-@pytest.fixture
-def make(tmp_path: Path, receiver: Receiver) -> Iterator[Callable[..., Bench]]:
-    benches: list[Bench] = []
-
-    def build(**policy: Any) -> Bench:
-        for bench in benches:
-            bench.close()
-        benches[:] = [Bench(tmp_path / "state", lambda: receiver.url, **policy)]
-        return benches[0]
-
-    yield build
-    for bench in benches:
-        bench.close()
-
-
-def settle(bench: Bench, identity: str, *, green: bool = True, cycles: int = 10) -> None:
-    """Gives a ping that must not come the time to come."""
-    for _ in range(cycles):
-        bench.judge(identity, green=green)
-        time.sleep(0.03)
 
 
 def test_one_ping_for_each_new_backup(make: Callable[..., Bench], receiver: Receiver) -> None:
@@ -395,70 +251,3 @@ def test_min_interval_puts_a_ping_off_and_sends_what_is_newest_then(
     assert second.received_at - (first.answered_at or 0) >= 1.4
     settle(bench, "c")
     assert len(receiver.pings) == 2
-
-
-def test_continuous_mode_pings_each_interval_while_green_and_not_otherwise(
-    make: Callable[..., Bench], receiver: Receiver
-) -> None:
-    bench = make(mode=HeartbeatMode.CONTINUOUS, interval_seconds=1.0)
-    bench.judge_until(lambda: len(receiver.accepted) == 3, "a")
-    times = [ping.received_at for ping in receiver.accepted]
-    assert all(0.9 <= later - sooner <= 2.5 for sooner, later in pairwise(times))
-    before = len(receiver.pings)
-    settle(bench, "a", green=False, cycles=60)
-    assert len(receiver.pings) == before
-    assert 1 <= bench.counts.withheld[Reason.SNAPSHOT_TOO_OLD] <= 4
-
-
-def test_continuous_mode_goes_on_where_the_newest_backup_was_deleted(
-    make: Callable[..., Bench], receiver: Receiver
-) -> None:
-    bench = make(mode=HeartbeatMode.CONTINUOUS, interval_seconds=0.5)
-    bench.arrivals = {"old": time.time() - 5000, "new": time.time() - 10}
-    bench.judge_until(lambda: len(receiver.accepted) == 1, "new")
-    bench.judge_until(lambda: len(receiver.accepted) == 3, "old")
-
-
-def test_continuous_mode_is_not_early_after_a_restart(
-    make: Callable[..., Bench], receiver: Receiver
-) -> None:
-    make(mode=HeartbeatMode.CONTINUOUS, interval_seconds=300.0).judge("a")
-    receiver.wait_accepted(1)
-    bench = make(mode=HeartbeatMode.CONTINUOUS, interval_seconds=300.0)
-    settle(bench, "a")
-    assert len(receiver.pings) == 1
-
-
-def test_the_url_is_read_anew_for_each_ping(tmp_path: Path, receiver: Receiver) -> None:
-    urls = ["http://127.0.0.1:9/old"]
-    bench = Bench(tmp_path / "s", lambda: urls[0])
-    try:
-        bench.judge_until(lambda: bench.counts.failures["connection"] >= 1, "a")
-        urls[0] = receiver.url
-        bench.judge_until(lambda: len(receiver.accepted) == 1, "a")
-    finally:
-        bench.close()
-
-
-def test_a_name_that_is_not_resolved_is_told_as_such(tmp_path: Path) -> None:
-    pinger = Pinger(lambda: "http://no-such-host.invalid/secret-path", timeout_seconds=5.0)
-    answer = pinger.ping()
-    assert (answer.delivered, answer.failure) == (False, "dns")
-    assert "secret" not in repr(answer)
-
-
-def test_a_plain_answer_to_tls_is_a_tls_failure(receiver: Receiver) -> None:
-    answer = Pinger(lambda: receiver.url.replace("http", "https"), timeout_seconds=5.0).ping()
-    assert (answer.delivered, answer.failure) == (False, "tls")
-    assert receiver.secret not in repr(answer)
-
-
-def test_no_log_line_holds_the_secret(make: Callable[..., Bench], receiver: Receiver) -> None:
-    receiver.then(ERROR, NOT_FOUND)
-    with structlog.testing.capture_logs() as lines:
-        bench = make()
-        bench.judge("a")
-        bench.judge_until(lambda: bench.counts.attempts >= 2, "a")
-        bench.relay.stop()
-    assert [line["event"] for line in lines] == ["heartbeat.failed", "heartbeat.rejected"]
-    assert receiver.secret not in repr(lines)
