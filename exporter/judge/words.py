@@ -7,10 +7,10 @@ _SIZES = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")
 
 
 def age_text(seconds: float) -> str:
-    """``93600`` -> ``26.0h``; two units would say more than the clock knows."""
+    """``93600`` -> ``26h``, ``9000`` -> ``2.5h``; two units would say more than the clock knows."""
     for span, unit in _SPANS:
         if seconds >= 2 * span or (unit == "m" and seconds >= span):
-            return f"{seconds / span:.1f}{unit}"
+            return f"{seconds / span:.1f}".removesuffix(".0") + unit
     return f"{seconds:.0f}s"
 
 
