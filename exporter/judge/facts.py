@@ -212,10 +212,12 @@ def _before(judged: Candidate, arrivals: Sequence[Arrival]) -> tuple[Arrival, ..
     """The proven arrivals before ``judged``."""
     backup = judged.backup
     order = (judged.arrived_at, backup.ctime_ns, backup.mtime_ns, backup.name)
+    itself = judged.same_as or judged.identity
     return tuple(
         a
         for a in arrivals
-        if a.identity not in {judged.identity, judged.same_as}
+        if (a.same_as or a.identity) != itself
+        and a.identity != judged.identity
         and (a.arrived_at, a.ctime_ns, a.mtime_ns, a.name) < order
     )
 

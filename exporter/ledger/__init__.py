@@ -115,6 +115,7 @@ class Ledger:
                     mtime_ns=tracked.backup.mtime_ns,
                     size_bytes=tracked.backup.size_bytes,
                     ctime_ns=tracked.backup.ctime_ns,
+                    same_as=tracked.same_as,
                     report=proof.report,
                 )
                 for tracked in (*place.gone.values(), *place.current.values())

@@ -76,6 +76,7 @@ class Arrival:
     size_bytes: int
     report: RdbReport
     ctime_ns: int = 0
+    same_as: str | None = None
     accepted: bool = False
     """A person took it as the new baseline."""
 

@@ -151,7 +151,8 @@ class Relay:
         if self._policy.mode is HeartbeatMode.CONTINUOUS:
             return True
         latest = self._outbox.last_arrived_at()
-        return latest is None or arrived_at >= min(latest, now)
+        # One of the future is of a clock that ran ahead: it says nothing about what came since.
+        return latest is None or latest > now or arrived_at >= latest
 
     def _withhold(
         self, snapshot: Snapshot, key: str | None, owed: OwedHeartbeat | None, now: float

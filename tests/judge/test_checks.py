@@ -343,7 +343,8 @@ def test_a_good_copy_after_a_broken_copy_of_the_same_snapshot_is_new() -> None:
 
 def test_a_backup_that_the_job_compressed_afterwards_is_the_same_backup() -> None:
     packed = replace(known("old.rdb.gz", report(age=DAY), arrived=5), same_as="id-old.rdb")
-    history = (arrival("older.rdb", report(age=2 * DAY), arrived=2 * DAY), yesterday())
+    gz = replace(yesterday(name="old.rdb.gz"), same_as="id-old.rdb")
+    history = (arrival("older.rdb", report(age=2 * DAY), arrived=2 * DAY), yesterday(), gz)
     assert outcome(CheckId.SNAPSHOT_NEW, packed, history=history) == (PASS, None)
 
 

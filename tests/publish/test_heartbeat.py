@@ -71,6 +71,17 @@ def test_an_older_backup_that_comes_to_light_when_newer_ones_are_deleted_is_no_n
     receiver.wait_accepted(2)
 
 
+def test_a_clock_that_ran_ahead_silences_nothing_once_it_is_right(
+    make: Callable[..., Bench], receiver: Receiver
+) -> None:
+    bench = make()
+    bench.arrivals = {"ahead": time.time() + 2400}
+    bench.judge("ahead")
+    receiver.wait_accepted(1)
+    bench.arrivals["next"] = time.time() - 1
+    bench.judge_until(lambda: len(receiver.accepted) == 2, "next")
+
+
 def test_the_very_first_ping_waits_for_the_older_backups_to_be_read(
     make: Callable[..., Bench], receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
