@@ -193,7 +193,7 @@ class Relay:
         if owed is None:
             return None
         # Further ahead than any wait of ours is a clock that was set back.
-        ahead = max(owed.next_attempt_at, self._not_before()) - now
+        ahead = max(owed.next_attempt_at, self._not_before(now)) - now
         longest = max(RETRY_AFTER_LONGEST_SECONDS, self._policy.min_interval_seconds)
         if 0 < ahead <= longest * 1.5:
             return ahead
@@ -209,13 +209,13 @@ class Relay:
         self._changed()
         return wait
 
-    def _not_before(self) -> float:
+    def _not_before(self, now: float) -> float:
         """When the next ping may go out by ``min_interval``. Asked by the sender alone, after its
         last ping was booked: whoever owes a ping may not know of that one yet.
         """
         last = self._outbox.last_success_at()
-        if last is None or self._policy.mode is HeartbeatMode.CONTINUOUS:
-            return 0.0
+        if last is None or last > now or self._policy.mode is HeartbeatMode.CONTINUOUS:
+            return 0.0  # a success of the future is of a clock that ran ahead
         return last + self._policy.min_interval_seconds
 
     def _book(self, owed: OwedHeartbeat, answer: Answer, now: float) -> float:
