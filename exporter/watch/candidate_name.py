@@ -12,7 +12,7 @@ from collections.abc import Callable
 # BGSAVE and full sync write temp-*, rsync and editors dot files, downloaders and copy tools these.
 _TEMPORARY = re.compile(
     r"""temp-.*                                 # Redis: temp-PID.rdb, temp-rewriteaof-PID.aof
-    | \..*                                      # rsync: .name.XXXXXX; hidden in general
+    | \..*                                      # rsync: .name.RANDOM; hidden in general
     | .*(?:\.tmp|\.part|\.partial|\.filepart    # wget, curl, restic, WinSCP
         |~|_?\.gstmp                            # editors; gsutil: name_.gstmp
         |\.crdownload|\.swp)
