@@ -183,6 +183,12 @@ impl<R: Read> Blocks<R> {
                 place: Place::Inside,
             }),
         };
+        if members
+            .as_ref()
+            .is_some_and(|members| members.format == Format::Bzip2)
+        {
+            input.at_most(bzip2::READ_BYTES);
+        }
         Ok(Self { input, members })
     }
 

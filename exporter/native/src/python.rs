@@ -1,6 +1,6 @@
 //! The Python module, and all that knows Python, descriptors and time.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Read};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyDict};
+use pyo3::types::{PyByteArray, PyDict, PyMemoryView, PySlice};
 
 use crate::tally::Facts;
 use crate::verify::{self, Counts, Depth, Options, Report};
@@ -22,6 +22,8 @@ use crate::verify::{self, Counts, Depth, Options, Report};
 const TICK: Duration = Duration::from_millis(50);
 /// and after so many bytes.
 const TICK_BYTES: u64 = 32 << 20;
+/// What an object is asked for at once, at most.
+const ROOM: usize = 64 << 10;
 /// A sleep for the rate limit is cut into such pieces.
 const NAP: Duration = Duration::from_millis(20);
 
@@ -37,7 +39,7 @@ fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
 #[pyfunction]
 #[pyo3(signature = (
     source, *, depth, tick, timeout_seconds, memory_bytes, duplicates_bytes, part,
-    bytes_per_second, block_bytes
+    bytes_per_second, block_bytes, suspect=None
 ))]
 #[allow(clippy::too_many_arguments)] // one coarse call, and all of them by name
 fn read<'py>(
@@ -51,6 +53,7 @@ fn read<'py>(
     part: u64,
     bytes_per_second: u64,
     block_bytes: usize,
+    suspect: Option<u64>,
 ) -> PyResult<Option<Bound<'py, PyDict>>> {
     let options = Options {
         depth: match depth {
@@ -63,6 +66,7 @@ fn read<'py>(
         memory_bytes,
         duplicates_bytes,
         part,
+        suspect,
     };
     let timeout = if timeout_seconds == 0.0 {
         None
@@ -74,7 +78,7 @@ fn read<'py>(
     };
     let from = match source.extract::<RawFd>() {
         Ok(fd) => From::Descriptor(fd),
-        Err(_) => From::Object(source.clone().unbind()),
+        Err(_) => From::Object(source.clone().unbind(), OnceCell::new()),
     };
     let outcome = py.detach(move || {
         let clock = Rc::new(Clock::new(tick, timeout, bytes_per_second));
@@ -230,8 +234,8 @@ impl Clock {
 enum From {
     /// A regular file, from its position on.
     Descriptor(RawFd),
-    /// Anything with `readinto`.
-    Object(Py<PyAny>),
+    /// Anything with `readinto`, and the room that it reads into.
+    Object(Py<PyAny>, OnceCell<Py<PyByteArray>>),
 }
 
 struct Input {
@@ -250,7 +254,7 @@ impl Read for Input {
                     other => break other.map_err(io::Error::from)?,
                 }
             },
-            From::Object(object) => Python::attach(|py| read_object(py, object, into))
+            From::Object(object, room) => Python::attach(|py| read_object(py, object, room, into))
                 .map_err(|error| io::Error::other(Halt::Raised(error)))?,
         };
         self.clock.bytes.set(self.clock.bytes.get() + got as u64);
@@ -258,19 +262,34 @@ impl Read for Input {
     }
 }
 
-fn read_object(py: Python<'_>, object: &Py<PyAny>, into: &mut [u8]) -> PyResult<usize> {
-    let room = PyByteArray::new_with(py, into.len(), |_| Ok(()))?;
-    let got: usize = object.call_method1(py, "readinto", (&room,))?.extract(py)?;
-    let bytes = room.to_vec();
-    match (into.get_mut(..got), bytes.get(..got)) {
-        (Some(into), Some(bytes)) => {
-            into.copy_from_slice(bytes);
-            Ok(got)
+/// Through `room`, which is made once: of what Python gives, safe code may only take a copy.
+fn read_object(
+    py: Python<'_>,
+    object: &Py<PyAny>,
+    room: &OnceCell<Py<PyByteArray>>,
+    into: &mut [u8],
+) -> PyResult<usize> {
+    let room = match room.get() {
+        Some(room) => room.bind(py).clone(),
+        None => {
+            let made = PyByteArray::new_with(py, ROOM, |_| Ok(()))?;
+            room.get_or_init(|| made.unbind()).bind(py).clone()
         }
-        _ => Err(PyRuntimeError::new_err(
+    };
+    let wanted = into.len().min(ROOM);
+    let view = PyMemoryView::from(room.as_any())?;
+    let view = view.get_item(PySlice::new(py, 0, wanted.try_into()?, 1))?;
+    let got: usize = object.call_method1(py, "readinto", (&view,))?.extract(py)?;
+    let Some(into) = into.get_mut(..got).filter(|_| got <= wanted) else {
+        return Err(PyRuntimeError::new_err(
             "readinto() gave more than there was room for",
-        )),
+        ));
+    };
+    // PyBuffer would copy byte by byte, five times slower than the whole of it twice.
+    if let Some(bytes) = room.to_vec().get(..got) {
+        into.copy_from_slice(bytes);
     }
+    Ok(got)
 }
 
 fn unproven<'py>(py: Python<'py>, status: &str, reason: &str) -> PyResult<Bound<'py, PyDict>> {
@@ -349,6 +368,7 @@ fn set_counts(dict: &Bound<'_, PyDict>, counts: &Counts) -> PyResult<()> {
     needs.set_item("resizedb", counts.needs.resizedb)?;
     dict.set_item("needs", needs)?;
     dict.set_item("functions", counts.needs.functions)?;
+    dict.set_item("suspect", counts.suspect)?;
     let searched = PyDict::new(py);
     searched.set_item("part", counts.share.part + 1)?;
     searched.set_item("of", counts.share.of)?;

@@ -109,6 +109,16 @@ struct Database {
     resize: Option<(u64, u64)>,
 }
 
+/// A key that an earlier reading found twice by its hash alone, among very many.
+#[derive(Debug, Default)]
+struct Suspect {
+    /// 0 for none.
+    hash: u64,
+    first: Option<Vec<u8>>,
+    /// What this reading found, for the next one.
+    found: Option<u64>,
+}
+
 /// See the module.
 pub struct Tally {
     /// Whose rules the file follows.
@@ -126,6 +136,7 @@ pub struct Tally {
     /// Members of the collection that is being read.
     pub members: Uniques,
     names: Uniques,
+    suspect: Suspect,
     kinds: [u64; Kind::ALL.len()],
     modules: BTreeSet<String>,
     findings: Vec<Finding>,
@@ -139,9 +150,10 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// For one file; `duplicates_bytes` and `part` as in [`Uniques`].
+    /// For one file; `duplicates_bytes` and `part` as in [`Uniques`]; `suspect` as [`Self::suspect`]
+    /// of an earlier reading.
     #[must_use]
-    pub fn new(magic: Magic, duplicates_bytes: usize, part: u64) -> Self {
+    pub fn new(magic: Magic, duplicates_bytes: usize, part: u64, suspect: Option<u64>) -> Self {
         let mut tally = Self {
             magic,
             at: 0,
@@ -151,6 +163,10 @@ impl Tally {
             cluster: false,
             members: Uniques::new(duplicates_bytes / 4, part),
             names: Uniques::new(duplicates_bytes / 4 * 3, part),
+            suspect: Suspect {
+                hash: suspect.unwrap_or(0),
+                ..Suspect::default()
+            },
             kinds: [0; Kind::ALL.len()],
             modules: BTreeSet::new(),
             findings: Vec::new(),
@@ -305,7 +321,7 @@ impl Tally {
 
     /// The hash of a key of the current database.
     #[inline]
-    pub fn name(&self, key: Text<'_>) -> u64 {
+    fn name(&self, key: Text<'_>) -> u64 {
         // The same key in another database is another one.
         let database = self.current.number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         (self.names.hash(key) ^ database) | 1 << 63
@@ -321,12 +337,28 @@ impl Tally {
 
     /// That no key of this name came before.
     #[inline]
-    pub fn add_name(&mut self, name: u64) -> Result<()> {
+    pub fn add_key(&mut self, key: Text<'_>) -> Result<()> {
+        let name = self.name(key);
+        if name == self.suspect.hash {
+            return self.meet(key);
+        }
         if self.names.add(name) {
             Ok(())
         } else {
             twice()
         }
+    }
+
+    /// The suspect comes: is it the same key for the second time, or just of the same hash?
+    #[cold]
+    fn meet(&mut self, key: Text<'_>) -> Result<()> {
+        let key = key.to_bytes();
+        match &self.suspect.first {
+            None => self.suspect.first = Some(key),
+            Some(first) if *first == key => return twice(),
+            Some(_) => {}
+        }
+        Ok(())
     }
 
     /// A key and its value were read.
@@ -408,11 +440,17 @@ impl Tally {
 
     /// That no key came twice.
     pub fn check_names(&mut self) -> Result<()> {
-        if self.names.distinct() {
-            Ok(())
-        } else {
-            twice()
+        self.suspect.found = self.names.twin();
+        if self.suspect.found.is_none() {
+            return Ok(());
         }
+        corrupt("the same key comes twice in one database, somewhere before this")
+    }
+
+    /// What came twice by its hash: another reading can find out where, and whether it is the same.
+    #[must_use]
+    pub fn suspect(&self) -> Option<u64> {
+        self.suspect.found
     }
 
     /// (database, keys, expiring keys) of those that have keys.

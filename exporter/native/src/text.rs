@@ -65,6 +65,12 @@ impl<'a> Text<'a> {
         mine.bytes(self).cmp(theirs.bytes(other))
     }
 
+    /// Its bytes, or its digits.
+    #[must_use]
+    pub fn to_bytes(self) -> Vec<u8> {
+        Digits::default().bytes(self).to_vec()
+    }
+
     /// The number that the whole text is.
     #[must_use]
     pub fn float(self) -> Option<f64> {

@@ -176,11 +176,19 @@ impl Uniques {
 
     /// True where nothing came twice, in the share that was searched.
     pub fn distinct(&mut self) -> bool {
+        self.twin().is_none()
+    }
+
+    /// The hash of something that came twice among the many.
+    pub fn twin(&mut self) -> Option<u64> {
         if !self.many {
-            return true;
+            return None;
         }
         self.list.sort_unstable();
-        self.list.is_sorted_by(|a, b| a < b)
+        self.list
+            .array_windows()
+            .find(|[one, next]| one == next)
+            .map(|[one, _]| *one)
     }
 
     /// Which share was searched since the last [`Self::clear`].

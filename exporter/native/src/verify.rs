@@ -39,6 +39,8 @@ pub struct Options {
     pub duplicates_bytes: usize,
     /// Which share of the key space is searched where that does not suffice.
     pub part: u64,
+    /// [`Counts::suspect`] of an earlier reading of the same bytes in the same process.
+    pub suspect: Option<u64>,
 }
 
 impl Default for Options {
@@ -49,6 +51,7 @@ impl Default for Options {
             memory_bytes: 1 << 30,
             duplicates_bytes: 16 << 20,
             part: 0,
+            suspect: None,
         }
     }
 }
@@ -88,6 +91,8 @@ pub struct Counts {
     pub findings: Vec<Finding>,
     pub needs: Needs,
     pub share: Share,
+    /// A key came twice by its hash; where, only another reading can tell.
+    pub suspect: Option<u64>,
 }
 
 /// What reading one RDB showed.
@@ -215,7 +220,12 @@ fn of_reader<R: Read>(
         let ending = ends(&mut reader, magic)?;
         return Ok(trailing(&reader, ending));
     }
-    let tally = Tally::new(magic, options.duplicates_bytes, options.part);
+    let tally = Tally::new(
+        magic,
+        options.duplicates_bytes,
+        options.part,
+        options.suspect,
+    );
     let sets = Sets::new(options.duplicates_bytes, options.part);
     let mut walk = Walk::new(reader, tally, sets, options.depth == Depth::Full);
     let ending = walked(&mut walk);
@@ -228,6 +238,7 @@ fn of_reader<R: Read>(
         findings: tally.findings(),
         needs: tally.needs(),
         share: tally.share(),
+        suspect: tally.suspect(),
     });
     Ok(trailing(&walk.reader, ending?))
 }

@@ -78,8 +78,7 @@ impl<R: Read> Walk<R> {
         if self.full {
             let key = self.reader.text(self.empty_packed)?;
             self.tally.start_key();
-            let name = self.tally.name(key);
-            self.tally.add_name(name)?;
+            self.tally.add_key(key)?;
         } else {
             self.skip_text()?;
             self.tally.start_key();

@@ -151,6 +151,42 @@ fn assert_gone(broken: &Broken) {
 }
 
 #[test]
+fn bytes_before_a_fault_are_handed_out() {
+    let data = payload(70_000);
+    for packing in PACKINGS.iter().filter(|packing| packing.summed) {
+        let mut file = (packing.pack)(&data);
+        let last = file.len() - 1;
+        // Within the last sum, or behind it where that is not the end.
+        file[last] ^= 0x80;
+        for into in [7, 262_144] {
+            let mut blocks = Blocks::open(file.as_slice(), 262_144).unwrap();
+            let mut bytes = Vec::new();
+            let mut piece = vec![0; into];
+            while let Ok(some) = blocks.read(&mut piece) {
+                bytes.extend_from_slice(&piece[..some]);
+                if some == 0 {
+                    assert!(packing.label.contains("around"), "{}", packing.label);
+                    break;
+                }
+            }
+            assert!(bytes == data, "{} {into}", packing.label);
+        }
+    }
+}
+
+#[test]
+fn a_zstd_frame_that_holds_less_than_it_says_is_corrupt() {
+    // 255 bytes are announced, an empty last block comes; the library itself lets it pass.
+    let file = b"\x28\xb5\x2f\xfd\x20\xff\x01\x00\x00";
+    for piece in [1, 64] {
+        for into in [1, 100, 4096] {
+            let found = unpack(file, piece, 64, into);
+            assert_eq!(found.map_err(|broken| verdict(&broken)), Err("corrupt"));
+        }
+    }
+}
+
+#[test]
 fn a_fault_is_told_again() {
     for packing in &PACKINGS {
         let file = (packing.pack)(&payload(700));
@@ -178,6 +214,9 @@ fn a_file_that_asks_for_much_memory_or_what_we_have_not_is_no_damage() {
     for (file, expected) in windows {
         assert_eq!(verdict_on(file), expected, "{file:?}");
     }
+    // However whole it is given, with room for all of it.
+    let roomy = unpack(b"\x28\xb5\x2f\xfd\x80\x90\xff\0\0\0\x01\0\0", 64, 64, 4096);
+    assert_eq!(roomy.map_err(|broken| verdict(&broken)), Err("memory"));
     let mut file = packing::xz(b"data", Check::Crc64);
     // The second byte of the properties of LZMA2 is its dictionary: 28 is 64 MiB, 40 is 4 GiB.
     for (dictionary, expected) in [
@@ -320,7 +359,13 @@ proptest::proptest! {
         let mut file = (packing.pack)(&data).repeat(members);
         let from = (from * file.len() as f64) as usize;
         file.splice(from..file.len().min(from + length), put);
-        if let Ok(found) = unpack(&file, piece, 64, 333)
+        let found = unpack(&file, piece, 64, 333);
+        // However it is read, the answer is one.
+        let again = unpack(&file, usize::MAX, 262_144, 262_144);
+        proptest::prop_assert_eq!(
+            found.as_ref().map_err(verdict), again.as_ref().map_err(verdict), "{}", packing.label
+        );
+        if let Ok(found) = found
             && found.compression.is_some() && !found.trailing && packing.summed
         {
             // A cut between two members leaves the first whole, as if there had been one.

@@ -12,6 +12,8 @@ pub(super) struct Input<R> {
     block: Vec<u8>,
     at: usize,
     end: usize,
+    /// The most to read at once.
+    most: usize,
     /// The source said that there is no more.
     over: bool,
 }
@@ -24,8 +26,14 @@ impl<R: Read> Input<R> {
             block,
             at: 0,
             end: 0,
+            most: usize::MAX,
             over: false,
         }
+    }
+
+    /// From now on reads no more than `bytes` at once.
+    pub(super) const fn at_most(&mut self, bytes: usize) {
+        self.most = bytes;
     }
 
     /// The bytes at hand, or else the next block; empty only at the end.
@@ -44,6 +52,7 @@ impl<R: Read> Input<R> {
             self.end -= self.at;
             self.at = 0;
             let room = self.block.get_mut(self.end..).unwrap_or_default();
+            let room = room.split_at_mut(self.most.min(room.len())).0;
             let read = pull(&mut self.source, room)?;
             self.over = read == 0;
             self.end += read;
