@@ -8,21 +8,20 @@ seconds must not load them all.
 from __future__ import annotations
 
 import contextlib
-import errno
 import http.client
-import json
 import os
-import re
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from exporter.model import UNVERIFIED, RdbReport, Reason, Status, VerifyPolicy
+from exporter.model import UNVERIFIED, Status, VerifyPolicy
+from exporter.terminal import plain
+
+if TYPE_CHECKING:
+    from exporter.verify.engines import Depth
 
 OK = 0
 NOT_VALID = 1
@@ -33,10 +32,6 @@ NOT_WRITTEN = 74
 """EX_IOERR of sysexits(3): the result is not known to whoever reads our output."""
 INTERRUPTED = 130
 
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_PROGRESS_FROM_BYTES = 64 << 20
-_STDIN_TIMEOUT_SECONDS = 86400.0
-_CHANGED_TRIES = 3
 _PROBE_SECONDS = 4.0
 
 Flags = dict[str, str]
@@ -83,24 +78,32 @@ class SettingsCommand(click.Command):
     """A command that takes every setting as a flag, and no arguments."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        from exporter.settings import KEYS, Place  # noqa: PLC0415
-
         kwargs["context_settings"] = {"allow_extra_args": True}
         super().__init__(*args, **kwargs)
+        self._flags: list[click.Parameter] = []
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The flags, made when they are needed: other commands must not wait for all settings."""
+        if not self._flags:
+            self._flags = list(self._settings_flags())
+        own = super().get_params(ctx)
+        return [*own[:-1], *self._flags, own[-1]]
+
+    def _settings_flags(self) -> Iterator[click.Parameter]:
+        from exporter.settings import KEYS, Place  # noqa: PLC0415
+
         for key in KEYS:
             switch: dict[str, Any] = (
                 {"is_flag": False, "flag_value": "true"} if key.kind.startswith("true") else {}
             )
             default = f" [default: {key.default}]" if key.default else ""
-            self.params.append(
-                click.Option(
-                    [key.name.replace(".", "__"), key.flag],
-                    metavar=key.kind.replace("\\", "").replace(" ", "").upper(),
-                    help=key.help + default,
-                    # Known all the same, to be refused with the remedy.
-                    hidden=Place.FLAG not in key.places,
-                    **switch,
-                )
+            yield click.Option(
+                [key.name.replace(".", "__"), key.flag],
+                metavar=key.kind.replace("\\", "").replace(" ", "").upper(),
+                help=key.help + default,
+                # Known all the same, to be refused with the remedy.
+                hidden=Place.FLAG not in key.places,
+                **switch,
             )
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -203,43 +206,44 @@ def assess(flags: dict[str, Any]) -> int:
     type=click.Choice(["checksum", "structure", "full"]),
     default="full",
     show_default=True,
-    help="How much must be proven at least. The rdbtools engine always proves structure.",
+    help="How much is proven: the bytes; every value's bounds; the insides of values and that no "
+    "key comes twice. The rdbtools engine always proves structure.",
 )
-def verify(files: tuple[str, ...], as_json: bool, engine_name: str, depth: str) -> int:
-    """Proves RDB files; - is stdin.
+@click.option(
+    "--max-rate",
+    metavar="SIZE",
+    default="0",
+    help="How fast files are read at most, like 50MiB a second.  [default: no limit]",
+)
+def verify(
+    files: tuple[str, ...], as_json: bool, engine_name: str, depth: Depth, max_rate: str
+) -> int:
+    """Proves RDB files, also gzip, zstd, lz4, xz and bzip2 compressed ones; - is stdin.
 
     Exit code 0: all valid. 1: some are not. 3: some could not be verified, and none is invalid.
     """
-    from exporter.verify.engines import Cancelled, EngineUnavailable, engine  # noqa: PLC0415
+    from exporter import verification  # noqa: PLC0415
+    from exporter.settings import units  # noqa: PLC0415
+    from exporter.verify.engines import EngineUnavailable, engine, fallback  # noqa: PLC0415
 
-    del depth  # one engine, one depth: it proves at least what was asked, but for `full`
     for path in files:
         if path != "-" and os.path.isdir(path):  # noqa: PTH112 - as given, also not UTF-8
-            raise click.UsageError(f"{_plain(path)} is a directory: name RDB files")
+            raise click.UsageError(f"{plain(path)} is a directory: name RDB files")
     if files.count("-") > 1:
         raise click.UsageError("stdin (-) can be read once only")
     try:
         chosen = engine(engine_name)
     except EngineUnavailable as error:
         raise click.UsageError(str(error)) from None
-    statuses = set()
-    with _interruptible() as interrupted:
-        for path in files:
-            try:
-                report = _prove(path, chosen, interrupted)
-            except Cancelled:
-                return INTERRUPTED
-            statuses.add(report.status)
-            _say(_json_line(path, report) if as_json else _line(path, report))
-    return _exit_code(statuses)
-
-
-def _say(line: str) -> None:
-    """Prints ``line`` at once: whoever reads a pipe waits for it. A closed stdout is an error."""
-    if sys.stdout is None:
-        raise OSError(errno.EBADF, "stdout is closed")
-    click.echo(line)
-    sys.stdout.flush()
+    try:
+        policy = VerifyPolicy(max_rate_bytes_per_second=units.max_rate(max_rate))
+    except units.WrongValue as error:
+        raise click.BadParameter(str(error), param_hint="--max-rate") from None
+    lesser = fallback(engine_name, chosen)
+    if lesser is not None:
+        click.echo(f"warning: {lesser}", err=True)
+    statuses = verification.run(files, chosen, policy, depth=depth, as_json=as_json)
+    return INTERRUPTED if statuses is None else _exit_code(statuses)
 
 
 def _exit_code(statuses: set[Status]) -> int:
@@ -247,102 +251,6 @@ def _exit_code(statuses: set[Status]) -> int:
     if statuses - unproven - {Status.VALID}:
         return NOT_VALID
     return NOT_VERIFIED if statuses & unproven else OK
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C asks the reading to stop; a second one does not ask."""
-    asked = threading.Event()
-
-    def ask(_number: int, _frame: object) -> None:
-        asked.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield asked.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _prove(path: str, engine: Any, cancelled: Callable[[], bool]) -> RdbReport:
-    from exporter.verify.engines import Limits  # noqa: PLC0415
-    from exporter.verify.file import Changed, prove  # noqa: PLC0415
-
-    limits = VerifyPolicy()
-    memory = limits.memory_limit_bytes
-    if path == "-":
-        bounds = Limits(timeout_seconds=_STDIN_TIMEOUT_SECONDS, memory_bytes=memory)
-        from_stdin: RdbReport = engine.read(
-            0, limits=bounds, progress=lambda _bytes: None, cancelled=cancelled
-        )
-        return from_stdin
-    try:
-        size_bytes = os.stat(path).st_size  # noqa: PTH116 - as given
-    except (OSError, ValueError):
-        size_bytes = 0  # said by prove
-    bounds = Limits(timeout_seconds=limits.timeout_seconds(size_bytes), memory_bytes=memory)
-    detail = ""
-    for _ in range(_CHANGED_TRIES):
-        with _progress(path, size_bytes) as progress:
-            found = prove(path, engine, limits=bounds, progress=progress, cancelled=cancelled)
-        if not isinstance(found, Changed):
-            return found
-        detail = found.detail
-    return RdbReport(
-        status=Status.UNREADABLE,
-        reason=f"it changes while it is read ({detail}): still being written?",
-        engine=engine.name,
-    )
-
-
-@contextlib.contextmanager
-def _progress(path: str, size_bytes: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr for a large file, if a person sits there."""
-    if size_bytes < _PROGRESS_FROM_BYTES or not sys.stderr.isatty():
-        yield lambda _bytes: None
-        return
-    with click.progressbar(length=size_bytes, label=_plain(path), file=sys.stderr) as bar:
-        yield lambda read_bytes: bar.update(read_bytes - bar.pos)
-
-
-def _json_line(path: str, report: RdbReport) -> str:
-    return json.dumps({"path": path, **report.to_dict()})
-
-
-def _line(path: str, report: RdbReport) -> str:
-    """One line for a person; with a remedy where the file is not valid."""
-    name = "stdin" if path == "-" else _plain(path)
-    if report.status is Status.VALID:
-        return f"{report.status}  {name}: {', '.join(_facts(report))}"
-    from exporter.judge.remedies import REMEDIES  # noqa: PLC0415
-
-    where = "" if report.offset is None else f" at byte {report.offset}"
-    if report.key_index is not None:
-        where += f", key {report.key_index}"
-    remedy = REMEDIES.get(Reason(report.status), "")
-    reason = _plain(report.reason or "no reason")
-    return f"{report.status}  {name}{where}: {reason}. {remedy}".rstrip()
-
-
-def _facts(report: RdbReport) -> Iterator[str]:
-    yield f"{report.keys} keys ({report.expires} expiring)"
-    if report.functions:
-        yield f"{report.functions} function libraries"
-    yield f"{report.dialect or 'RDB'} {report.server_version or 'of unknown version'}"
-    yield f"RDB {report.rdb_version}"
-    yield f"checksum {report.checksum or 'none'}"
-    yield f"{report.bytes / 1e6:.1f} MB" if report.bytes >= 1e5 else f"{report.bytes} bytes"
-    if report.needs.modules:
-        yield f"needs modules {', '.join(map(_plain, report.needs.modules))}"
-    if report.findings:
-        yield f"odd: {', '.join(_plain(finding.kind) for finding in report.findings)}"
-    yield f"{report.seconds:.1f} s by {report.engine}"
-
-
-def _plain(text: str) -> str:
-    """Text from outside, such as a file name, without anything that moves a terminal."""
-    return _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 @cli.command(cls=SettingsCommand)
@@ -408,7 +316,7 @@ def show(flags: Flags) -> int:
         click.echo(f"warning: {warning}", err=True)
     wide = max(len(line.key) for line in settings.shown)
     for line in settings.shown:
-        click.echo(_plain(f"{line.key:<{wide}}  {line.value}  ({line.source})"))
+        click.echo(plain(f"{line.key:<{wide}}  {line.value}  ({line.source})"))
     return OK
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -20,39 +19,12 @@ from pathlib import Path
 import pytest
 
 from exporter.jobs.rehearsal import Fault
-from exporter.judge.remedies import REMEDIES
-from exporter.model import Reason, Status
 from exporter.settings import MASK
 
 DUMP = Path(__file__).parent / "image" / "dump.rdb"
 SECRET = "geheim-4711"
 #: The machine may be busy with other work.
 PATIENCE_SECONDS = 60
-
-#: DESIGN's contract; more names may follow.
-CONTRACT = [
-    "path",
-    "status",
-    "valid",
-    "reason",
-    "offset",
-    "rdb_version",
-    "dialect",
-    "server_version",
-    "ctime",
-    "checksum",
-    "crc64",
-    "keys",
-    "expires",
-    "keys_by_db",
-    "keys_by_type",
-    "functions",
-    "findings",
-    "needs",
-    "bytes",
-    "seconds",
-    "engine",
-]
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -70,123 +42,6 @@ def call(
         timeout=PATIENCE_SECONDS,
     )  # fmt: skip
     return done.returncode, done.stdout.decode(), done.stderr.decode()
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> dict[str, Path]:
-    whole = DUMP.read_bytes()
-    contents = {
-        "whole.rdb": whole,
-        "cut.rdb": whole[:-20],
-        "flipped.rdb": whole[:50] + bytes([whole[50] ^ 1]) + whole[51:],
-        "empty.rdb": b"",
-        "text.rdb": b"this is no dump at all, but a text",
-        "newer.rdb": b"REDIS0099" + whole[9:],
-    }
-    for name, content in contents.items():
-        (tmp_path / name).write_bytes(content)
-    return {name.removesuffix(".rdb"): tmp_path / name for name in contents}
-
-
-# verify
-
-
-def test_verify_prints_one_object_a_file_with_the_names_of_the_contract(
-    files: dict[str, Path],
-) -> None:
-    code, out, err = call("verify", "--json", files["whole"], files["cut"])
-    first, second = map(json.loads, out.splitlines())
-    assert (code, err) == (1, "")
-    assert set(CONTRACT) <= set(first)
-    assert (first["path"], first["status"], first["valid"]) == (str(files["whole"]), "valid", True)
-    assert (first["keys"], first["functions"], first["checksum"]) == (2, 0, "ok")
-    assert first["keys_by_db"] == {"0": {"keys": 2, "expires": 0}}
-    assert len(first["crc64"]) == 16
-    assert (second["status"], second["valid"]) == ("truncated", False)
-    assert second["reason"]
-
-
-@pytest.mark.parametrize(
-    ("names", "code"),
-    [
-        (["whole"], 0), (["whole", "whole"], 0), (["cut"], 1), (["flipped"], 1), (["empty"], 1),
-        (["text"], 1), (["none"], 1), (["newer"], 3), (["whole", "newer"], 3),
-        (["newer", "cut"], 1), (["whole", "cut"], 1),
-    ],
-)  # fmt: skip
-def test_exit_code_says_the_worst(names: list[str], code: int, files: dict[str, Path]) -> None:
-    paths = [files.get(name, Path("/not/there.rdb")) for name in names]
-    assert call("verify", *paths)[0] == code
-
-
-def test_human_lines_say_what_and_what_to_do(files: dict[str, Path]) -> None:
-    _, out, err = call("verify", files["whole"], files["cut"], "/not/there.rdb")
-    whole, cut, missing = out.splitlines()
-    assert err == ""
-    assert whole.startswith(f"valid  {files['whole']}: 2 keys (0 expiring), redis 7.0.15, RDB 10")
-    assert cut.startswith(f"truncated  {files['cut']} at byte ")
-    assert cut.endswith(REMEDIES[Reason.TRUNCATED])
-    assert missing.startswith("missing  /not/there.rdb")
-
-
-def test_every_bad_status_has_a_remedy() -> None:
-    assert all(Reason(status) in REMEDIES for status in Status if status is not Status.VALID)
-
-
-def test_stdin_is_a_file_too(files: dict[str, Path]) -> None:
-    whole = files["whole"].read_bytes()
-    code, out, _ = call("verify", "--json", "-", stdin=whole)
-    assert (code, json.loads(out)["path"], json.loads(out)["valid"]) == (0, "-", True)
-    assert call("verify", "-", stdin=whole[:-1])[0] == 1
-    assert call("verify", "-", stdin=b"")[0] == 1
-
-
-def test_a_hostile_name_moves_no_terminal(tmp_path: Path) -> None:
-    name = os.fsencode(tmp_path) + b"/\x1b[2J\n\xff.rdb"
-    Path(os.fsdecode(name)).write_bytes(DUMP.read_bytes())
-    code, out, _ = call("verify", os.fsdecode(name))
-    assert code == 0
-    assert len(out.splitlines()) == 1
-    assert "\x1b" not in out
-    code, out, _ = call("verify", "--json", os.fsdecode(name))
-    assert os.fsencode(json.loads(out)["path"]) == name
-
-
-def test_usage_errors_of_verify(files: dict[str, Path], tmp_path: Path) -> None:
-    for args, said in (
-        ([], "FILE"),
-        ([tmp_path], "is a directory"),
-        (["--engine", "native", files["whole"]], "native"),
-        (["--engine", "other", files["whole"]], "other"),
-        (["--depth", "deep", files["whole"]], "deep"),
-        (["-", "-"], "stdin"),
-        (["--nope", files["whole"]], "--nope"),
-    ):
-        code, out, err = call("verify", *args)
-        assert (code, out) == (2, ""), args
-        assert said in err
-
-
-def test_ctrl_c_ends_verify_quickly_with_130() -> None:
-    """While it waits for a pipe that never ends; the child that reads goes with it."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "exporter", "verify", "-"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(),
-    )  # fmt: skip
-    assert process.stdin is not None
-    process.stdin.write(DUMP.read_bytes()[:50])
-    process.stdin.flush()
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    until = time.monotonic() + PATIENCE_SECONDS
-    while not (started := children.read_text().split()) and time.monotonic() < until:
-        os.sched_yield()
-    began = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    assert process.wait(PATIENCE_SECONDS) == 130
-    assert time.monotonic() - began < 10
-    assert started
-    assert not any(Path(f"/proc/{child}").exists() for child in started)
-    process.communicate()
 
 
 # settings
@@ -403,14 +258,3 @@ def test_healthcheck_knows_only_0_and_1() -> None:
     assert call("healthcheck", "--web.listen-address", "nowhere")[0] == 1
     assert call("healthcheck", "--nope")[0] == 1
     assert call("healthcheck", "stray")[0] == 1
-
-
-@pytest.mark.parametrize("redirect", [">&-", ">/dev/full", "| true"])
-def test_a_result_that_nobody_can_read_is_not_called_a_bad_backup(redirect: str) -> None:
-    """Exit code 1 would say that a backup is bad; a cron job may well have no stdout."""
-    command = f"set -o pipefail; {sys.executable} -m exporter verify {DUMP} {DUMP} {redirect}"
-    done = subprocess.run(
-        ["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 74
-    assert "Traceback" not in done.stderr

@@ -11,12 +11,14 @@ import pytest
 from exporter.model import (
     CheckId,
     CheckMode,
+    Dialect,
     HeartbeatMode,
     HeartbeatPolicy,
     Location,
     Origin,
     Policy,
     RedisTarget,
+    RestoreTarget,
     VerifyPolicy,
 )
 from exporter.settings import (
@@ -86,7 +88,7 @@ def test_defaults_are_those_of_the_model() -> None:
 def test_names_follow_one_rule_and_clash_nowhere() -> None:
     for key in KEYS:
         section, word = key.name.split(".")
-        assert key.flag == f"--{section}.{word.replace('_', '-')}"
+        assert key.flag == f"--{section}.{word}".replace("_", "-")
         assert key.env == f"RBE_{section}_{word}".upper()
     assert len({key.env for key in KEYS}) == len({key.flag for key in KEYS}) == len(KEYS)
 
@@ -118,8 +120,14 @@ VALUES = {
     "verify.reverify": "2d",
     "verify.backlog": "3",
     "verify.min_interval": "2m",
+    "verify.memory": "32MiB",
     "verify.memory_limit": "1GiB",
+    "verify.max_rate": "50MiB/s",
     "verify.unsupported": "accept_checksum",
+    "second_opinion.max_size": "1GB",
+    "target.version": "Valkey 8.1.3",
+    "target.modules": "search, ReJSON",
+    "target.databases": "32",
     "state.dir": "/state",
     "log.level": "DEBUG",
     "log.format": "json",
@@ -154,6 +162,15 @@ def test_every_source_can_say_everything(written: Writer) -> None:
     assert by_flag.policy.checks[CheckId.REDIS_REACHABLE] is CheckMode.OFF
     assert by_flag.policy.verify.memory_limit_bytes == 1 << 30
     assert by_flag.policy.verify.min_rate_bytes_per_second == 10e6
+    assert by_flag.policy.verify.duplicates_max_bytes == 32 << 20
+    assert by_flag.policy.verify.max_rate_bytes_per_second == 50 << 20
+    assert by_flag.policy.verify.second_opinion_max_bytes == 1e9
+    assert by_flag.policy.restore_target == RestoreTarget(
+        server=Dialect.VALKEY,
+        version=(8, 1),
+        modules=frozenset({"search", "ReJSON"}),
+        databases=32,
+    )
     others = {key.name for key in KEYS} - set(VALUES)
     assert {name.split(".")[0] for name in others} <= {"redis", "heartbeat", "config", "checks"}
 

@@ -34,8 +34,8 @@ from exporter.publish.metrics import Metrics
 from exporter.publish.pings import Pinger
 from exporter.publish.web import WebServer
 from exporter.settings import Problem, Settings, secret_parts
-from exporter.verify.engines import EngineUnavailable, engine
-from exporter.verify.queue import Done, Verifier
+from exporter.verify.engines import Engine, EngineUnavailable, engine, fallback
+from exporter.verify.queue import Done, Verifier, Why
 from exporter.watch.directory import DirectoryWatch
 from exporter.watch.hints import Hints
 from exporter.watch.mount import is_remote
@@ -67,13 +67,28 @@ def run(settings: Settings) -> int:
     return daemon.run()
 
 
+def _second_engine(settings: Settings, first: Engine) -> Engine | None:
+    """The engine for second opinions; None where it is the first one already, or none is wanted."""
+    if first.name != "native" or not settings.policy.verify.second_opinion_max_bytes:
+        return None
+    try:
+        return engine("rdbtools")
+    except EngineUnavailable:
+        return None
+
+
 class Daemon:
     """One sidecar."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._policy = settings.policy
         self._engine = engine(settings.engine)
+        self._second = _second_engine(settings, self._engine)
+        self._policy = settings.policy
+        if self._second is None:
+            # Outputs then say that there is none, and none is planned.
+            verify = replace(self._policy.verify, second_opinion_max_bytes=0)
+            self._policy = replace(self._policy, verify=verify)
         self._snapshot = Snapshot(at=time.time(), policy=self._policy, engine=self._engine.name)
         self.metrics = Metrics(self.current, engine=self._engine.name)
         self._redactor = logs.configure(
@@ -93,6 +108,9 @@ class Daemon:
             Notice(id=f"settings_warning_{number}", text=text)
             for number, text in enumerate(settings.warnings, start=1)
         )
+        lesser = fallback(settings.engine, self._engine)
+        if lesser is not None:
+            self._warnings = (Notice(id="engine_fallback", text=lesser), *self._warnings)
         self._closers: list[Callable[[], None]] = []
 
     def current(self) -> Snapshot:
@@ -149,7 +167,9 @@ class Daemon:
             {location.name: DirectoryWatch(location) for location in self._policy.locations},
             engine=self._engine.name,
         )
-        self._verifier = Verifier(self._engine, self._ledger, self._policy.verify, self._on_done)
+        self._verifier = Verifier(
+            self._engine, self._ledger, self._policy.verify, self._on_done, second=self._second
+        )
         self._relay = self._make_relay()
         hints = Hints([Path(place.path) for place in self._policy.locations], self._on_hint)
         self._scheduler = schedule.Scheduler()
@@ -286,10 +306,11 @@ class Daemon:
             done = self._done.get()
             news = True
             self._journal.read(done)
-            self._assessment.note_read(done.job.location, done.seconds)
+            if done.job.why is not Why.SECOND_OPINION:
+                self._assessment.note_read(done.job.location, done.seconds)
             if done.report is not None:
                 self.metrics.verification_done(done.job.location.name, done.report)
-            else:
+            elif done.opinion is None:
                 self._look_soon.set()
         if news:
             self._publish(self._assessment.judge(None))
@@ -300,7 +321,7 @@ class Daemon:
             self._show(self._snapshot)
 
     def _read_next(self) -> None:
-        if not self._verifier.busy and self._done.empty():
+        if self._verifier.free and self._done.empty():
             self._verifier.offer(self._assessment.next_job())
             self._show(self._snapshot)
 

@@ -10,14 +10,15 @@ import json
 import queue
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from exporter.daemon.assessment import Assessment
 from exporter.ledger import Ledger
-from exporter.model import CheckResult, Outcome, Snapshot, VerdictState
+from exporter.model import CheckResult, Notice, Outcome, Snapshot, VerdictState
 from exporter.publish.status_json import status_json
 from exporter.settings import Settings
-from exporter.verify.engines import engine
+from exporter.verify.engines import engine, fallback
 from exporter.verify.queue import Done, Verifier, Why
 from exporter.watch.directory import DirectoryWatch
 from exporter.watch.redis_server import RedisServer
@@ -78,13 +79,18 @@ def assess(settings: Settings) -> Snapshot:
         if server is not None:
             server.close()
         ledger.close()
-    return snapshot
+    lesser = fallback(settings.engine, reader)
+    if lesser is None:
+        return snapshot
+    notice = Notice(id="engine_fallback", text=lesser)
+    return replace(snapshot, notices=(notice, *snapshot.notices))
 
 
 def lines(snapshot: Snapshot) -> list[str]:
     """The snapshot for a terminal: every check, then the verdict and what to do."""
     assert snapshot.verdict is not None
-    shown = [_line(result) for result in snapshot.results]
+    shown = [f"note: {notice.text}" for notice in snapshot.notices]
+    shown += [_line(result) for result in snapshot.results]
     shown.append("")
     shown.append(str(snapshot.verdict.state).replace("_", " ").upper())
     told: set[tuple[str | None, object, str]] = set()

@@ -58,7 +58,19 @@ class Journal:
         """Logs how a reading ended."""
         name, why = done.job.known.backup.name, str(done.job.why)
         location = done.job.location.name
-        report = done.report
+        report, opinion = done.report, done.opinion
+        if opinion is not None:
+            write = log.warning if opinion.agrees is False else log.info
+            write(
+                "backup.second_opinion",
+                location=location,
+                name=name,
+                engine=opinion.engine,
+                agrees={True: "yes", False: "no", None: "unknown"}[opinion.agrees],
+                seconds=round(opinion.seconds, 3),
+                **({"detail": opinion.detail} if opinion.detail else {}),
+            )
+            return
         if report is None:
             log.info("backup.changed", location=location, name=name, detail=done.detail)
             return
@@ -70,6 +82,8 @@ class Journal:
             location=location,
             name=name,
             status=str(report.status),
+            engine=report.engine,
+            depth=report.depth,
             keys=report.keys,
             bytes=report.bytes,
             seconds=round(done.seconds, 3),

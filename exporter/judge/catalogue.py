@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from exporter.judge import checks
+from exporter.judge import checks, restore_target
 from exporter.judge.checks import SAVED_BY_SERVER, Finding
 from exporter.judge.facts import Facts, LocationFacts
 from exporter.judge.remedies import REMEDIES
@@ -119,6 +119,28 @@ CATALOGUE: tuple[Check, ...] = (
         proves="it is not much smaller than the ones before",
         default=">= half of the median of 7 days",
         at_location=checks.size_drop,
+    ),
+    Check(
+        id=CheckId.RDB_FINDINGS,
+        severity=Severity.WARN,
+        proves="nothing in it is odd that servers load all the same",
+        default="no finding",
+        at_location=checks.rdb_findings,
+    ),
+    Check(
+        id=CheckId.RESTORE_TARGET,
+        severity=Severity.WARN,
+        proves="the watched server, or the one of `target.*`, could load it: version, "
+        "modules, databases, cluster mode",
+        default="all that the file needs is there",
+        at_location=restore_target.restore_target,
+    ),
+    Check(
+        id=CheckId.SECOND_OPINION,
+        severity=Severity.WARN,
+        proves="another engine, written by others, reads the same in it",
+        default="status and counts agree; up to `second_opinion.max_size`",
+        at_location=checks.second_opinion,
     ),
 )
 

@@ -20,6 +20,7 @@ from exporter.judge.facts import (
 )
 from exporter.judge.words import age_text, number_text, size_text
 from exporter.model import (
+    FINDINGS,
     Arrival,
     Candidate,
     CheckId,
@@ -38,6 +39,8 @@ from exporter.model import (
 SAVED_BY_SERVER = frozenset({Origin.SERVER_FILE, Origin.COPY})
 #: Key counts and sizes below this share of the median are told.
 WARN_SHARE = 0.5
+#: Kinds of findings that are told with their meaning; the rest are counted.
+FINDINGS_TOLD = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +208,7 @@ def accepted(judged: Candidate, facts: Facts) -> bool:
     return report.status is Status.VALID
 
 
-def _content(
+def content(
     check: CheckId,
     at: LocationFacts,
     facts: Facts,
@@ -238,7 +241,7 @@ def snapshot_age(at: LocationFacts, facts: Facts) -> Finding:
             return passed(f"{measured}; nothing was written since", limit)
         return Finding(Outcome.FAIL, Reason.SNAPSHOT_TOO_OLD, measured, limit)
 
-    return _content(CheckId.SNAPSHOT_AGE, at, facts, age)
+    return content(CheckId.SNAPSHOT_AGE, at, facts, age)
 
 
 def snapshot_new(at: LocationFacts, facts: Facts) -> Finding:
@@ -267,7 +270,7 @@ def snapshot_new(at: LocationFacts, facts: Facts) -> Finding:
             "another snapshot than before",
         )
 
-    return _content(CheckId.SNAPSHOT_NEW, at, facts, new)
+    return content(CheckId.SNAPSHOT_NEW, at, facts, new)
 
 
 def _saved_after(same: Arrival, server: ServerView | Unseen | None) -> bool:
@@ -310,7 +313,7 @@ def key_count(at: LocationFacts, facts: Facts) -> Finding:
             )
         return passed(measured, f">= {number_text(round(least))}")
 
-    return _content(CheckId.KEY_COUNT, at, facts, count)
+    return content(CheckId.KEY_COUNT, at, facts, count)
 
 
 def size_drop(at: LocationFacts, facts: Facts) -> Finding:
@@ -329,7 +332,59 @@ def size_drop(at: LocationFacts, facts: Facts) -> Finding:
             )
         return passed(measured, f">= {size_text(round(least))}")
 
-    return _content(CheckId.SIZE_DROP, at, facts, size)
+    return content(CheckId.SIZE_DROP, at, facts, size)
+
+
+def rdb_findings(at: LocationFacts, facts: Facts) -> Finding:
+    """What the engine saw that loads, and yet is odd."""
+
+    def odd(judged: Candidate) -> Finding:
+        report = judged.report
+        assert report is not None
+        if report.status is not Status.VALID or not report.counted:
+            return skipped(Reason.NOTHING_TO_JUDGE)
+        if not report.findings:
+            return passed("nothing odd", "nothing odd")
+        told = [
+            f"{each.kind} {number_text(each.count)}x, first at byte {number_text(each.offset)}"
+            + (f" ({FINDINGS[each.kind]})" if each.kind in FINDINGS else "")
+            for each in report.findings[:FINDINGS_TOLD]
+        ]
+        more = len(report.findings) - len(told)
+        told += [f"{more} more kinds"] if more > 0 else []
+        return Finding(Outcome.FAIL, Reason.RDB_FINDINGS, "; ".join(told), "nothing odd")
+
+    return content(CheckId.RDB_FINDINGS, at, facts, odd)
+
+
+def second_opinion(at: LocationFacts, facts: Facts) -> Finding:
+    """What another engine says of the newest judged backup, whatever its status."""
+    judged = at.state.newest_judged
+    if isinstance(at.seen, Unseen) or judged is None or judged.proof is None:
+        return _by_status(
+            CheckId.SECOND_OPINION, at, else_=lambda _: skipped(Reason.NOTHING_TO_JUDGE)
+        )
+    opinion, engine = judged.proof.second_opinion, judged.proof.report.engine
+    if opinion is None:
+        limit = facts.policy.verify.second_opinion_max_bytes
+        if not limit:
+            why = "no other engine is asked"
+        elif judged.backup.size_bytes > limit:
+            why = f"larger than {size_text(int(limit))}"
+        else:
+            why = "no other engine has read it so far"
+        return skipped(Reason.NO_SECOND_OPINION, f"{_file(judged)}: {why}")
+    both = f"{engine} and {opinion.engine}"
+    if opinion.agrees is None:
+        return skipped(Reason.NO_SECOND_OPINION, opinion.detail)
+    if opinion.agrees:
+        return passed(f"{both} agree", "status and counts agree")
+    return Finding(
+        Outcome.FAIL,
+        Reason.ENGINES_DISAGREE,
+        f"{both} disagree: {opinion.detail}",
+        "status and counts agree",
+    )
 
 
 def redis_reachable(facts: Facts) -> Finding:

@@ -24,6 +24,7 @@ from exporter.model import (
     Notice,
     Proof,
     RdbReport,
+    SecondOpinion,
     Status,
     Verdict,
 )
@@ -31,6 +32,7 @@ from exporter.model import (
 __all__ = ["Ledger", "LedgerBusyError", "Outbox"]
 
 _VERDICTS_KEPT = 10_000
+_OPINION = "second_opinion"
 
 
 class Ledger:
@@ -77,7 +79,7 @@ class Ledger:
                 (
                     "INSERT OR REPLACE INTO proofs VALUES (?, ?, ?, ?, ?)",
                     (
-                        proof.identity, json.dumps(proof.report.to_dict()), proof.verified_at,
+                        proof.identity, _written(proof), proof.verified_at,
                         proof.ctime_ns, proof.attempts,
                     ),
                 )
@@ -157,12 +159,15 @@ class Ledger:
         for identity, report, verified_at, ctime_ns, attempts in self._database.read(
             "SELECT identity, report, verified_at, ctime_ns, attempts FROM proofs"
         ):
+            facts = json.loads(report)
+            opinion = facts.pop(_OPINION, None)
             self._proofs[identity] = Proof(
                 identity=identity,
-                report=RdbReport.from_dict(json.loads(report)),
+                report=RdbReport.from_dict(facts),
                 verified_at=verified_at,
                 ctime_ns=ctime_ns,
                 attempts=attempts,
+                second_opinion=SecondOpinion.from_dict(opinion) if opinion else None,
             )
         rows = self._database.read(
             "SELECT location, identity, name, inode, size_bytes, mtime_ns, ctime_ns, mark,"
@@ -204,6 +209,14 @@ class Ledger:
                 (_VERDICTS_KEPT,),
             ),
         )
+
+
+def _written(proof: Proof) -> str:
+    """The report with the second opinion beside it, which releases before it leave unread."""
+    opinion = proof.second_opinion
+    return json.dumps(
+        proof.report.to_dict() | ({_OPINION: opinion.to_dict()} if opinion is not None else {})
+    )
 
 
 def _stored(location: str, tracked: Tracked) -> Statement:

@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from exporter.model import Backup, Known, Listing, Proof, Status
+from exporter.model import PACKED, Backup, Known, Listing, Proof, Status
 
 #: Files that are gone are remembered this many (for "the same snapshot as before" and baselines).
 GONE_KEPT = 5000
-
-#: Suffixes of the packed forms of a file.
-PACKED = frozenset({"gz", "zst", "lz4", "xz", "bz2"})
 
 _Signature = tuple[int, int, int]
 

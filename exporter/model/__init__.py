@@ -15,15 +15,18 @@ from exporter.model.policy import (
     Location,
     Policy,
     RedisTarget,
+    RestoreTarget,
     VerifyPolicy,
 )
 from exporter.model.report import (
+    DuplicatesSearched,
     Finding,
     Needs,
     Proof,
     ProvenStore,
     RdbHeader,
     RdbReport,
+    SecondOpinion,
 )
 from exporter.model.verdict import (
     BLOCKS_ON_UNKNOWN,
@@ -42,6 +45,8 @@ from exporter.model.verdict import (
     VerifierState,
 )
 from exporter.model.words import (
+    FINDINGS,
+    PACKED,
     UNVERIFIED,
     CheckId,
     CheckMode,
@@ -62,6 +67,8 @@ from exporter.model.words import (
 
 __all__ = [
     "BLOCKS_ON_UNKNOWN",
+    "FINDINGS",
+    "PACKED",
     "UNVERIFIED",
     "Arrival",
     "Backup",
@@ -73,6 +80,7 @@ __all__ = [
     "ChecksumState",
     "Cycle",
     "Dialect",
+    "DuplicatesSearched",
     "Finding",
     "Format",
     "HeartbeatMode",
@@ -95,6 +103,8 @@ __all__ = [
     "RdbReport",
     "Reason",
     "RedisTarget",
+    "RestoreTarget",
+    "SecondOpinion",
     "ServerView",
     "Severity",
     "Snapshot",

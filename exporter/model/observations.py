@@ -86,6 +86,8 @@ class ServerView:
     """``redis``, ``valkey`` or the ``server_name`` that it gives itself."""
     mode: str | None = None
     role: str | None = None
+    cluster: bool | None = None
+    """Whether it is a node of a cluster."""
     run_id: str | None = None
     uptime_seconds: int | None = None
     loading: bool = False
@@ -115,6 +117,8 @@ class ServerView:
     """The answer of LASTSAVE."""
     config: Mapping[str, str | Unseen] = field(default_factory=dict)
     """CONFIG GET of exact names: value, or why there is none."""
+    modules: frozenset[str] | Unseen | None = None
+    """Names of the modules that are loaded, as MODULE LIST gives them."""
     info: Mapping[str, str] = field(default_factory=dict)
     """The INFO fields of the catalogue as they came, for the page and for later checks."""
 

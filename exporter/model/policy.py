@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from exporter.model.words import (
     CheckId,
     CheckMode,
+    Dialect,
     Format,
     HeartbeatMode,
     LocationKind,
@@ -39,6 +40,12 @@ class Location:
     checks: Mapping[CheckId, CheckMode] = field(default_factory=dict)
 
 
+#: What the search for duplicates may always hold (but for a smaller limit), and which part of a
+#: file's size beyond that: 1 GB of small keys then takes no more than an idle process' own memory.
+DUPLICATES_LEAST_BYTES = 16 << 20
+DUPLICATES_SHARE = 64
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyPolicy:
     """Limits of one reading, and how much of a backlog is read in full."""
@@ -50,10 +57,25 @@ class VerifyPolicy:
     min_interval_seconds: float = 60.0
     memory_limit_bytes: int = 2 << 30
     unsupported: UnsupportedMode = UnsupportedMode.BLOCK
+    duplicates_max_bytes: int = 64 << 20
+    """The most that the search for duplicates may hold."""
+    max_rate_bytes_per_second: int = 0
+    """How fast files are read; 0 is as fast as they can be."""
+    second_opinion_max_bytes: float = 256 << 20
+    """The largest new file that a second engine reads too: infinity for all, 0 for none."""
 
     def timeout_seconds(self, size_bytes: int) -> float:
         """Wall seconds that reading ``size_bytes`` may take."""
-        return max(self.timeout_min_seconds, size_bytes / self.min_rate_bytes_per_second)
+        rate = self.min_rate_bytes_per_second
+        if self.max_rate_bytes_per_second:
+            # A reading that is slowed down must not run out of time by that alone.
+            rate = min(rate, self.max_rate_bytes_per_second / 2)
+        return max(self.timeout_min_seconds, size_bytes / rate)
+
+    def duplicates_bytes(self, size_bytes: int | None) -> int:
+        """What the search for duplicates may hold for a file of so many bytes (None: unknown)."""
+        wanted = max(DUPLICATES_LEAST_BYTES, (size_bytes or 0) // DUPLICATES_SHARE)
+        return min(wanted, self.duplicates_max_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +87,20 @@ class HeartbeatPolicy:
     interval_seconds: float = 300.0
     min_interval_seconds: float = 0.0
     timeout_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreTarget:
+    """The server that backups are to be restored on, as far as a person described it.
+
+    None is "not said", for every field: then the watched server is asked, if there is one.
+    """
+
+    server: Dialect | None = None
+    version: tuple[int, int] | None = None
+    modules: frozenset[str] | None = None
+    databases: int | None = None
+    cluster: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +116,8 @@ class Policy:
     heartbeat: HeartbeatPolicy | None = None
     checks: Mapping[CheckId, CheckMode] = field(default_factory=dict)
     """Modes of the checks of the server; those of a location stand in it."""
+    restore_target: RestoreTarget | None = None
+    """Where backups are to be restored, if not on the watched server."""
 
     @property
     def stale_after_seconds(self) -> float:

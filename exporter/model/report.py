@@ -33,6 +33,18 @@ class Needs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DuplicatesSearched:
+    """Which share of the key space was searched for duplicates: ``part`` of ``of``; 1 of 1 is all.
+
+    The budget of the search is fixed, so that no file can take the machine's memory; the part goes
+    round from one reading to the next.
+    """
+
+    part: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RdbReport:
     """What reading one RDB file showed. Counts are what was read, also of a broken file."""
 
@@ -66,6 +78,15 @@ class RdbReport:
     seconds: float = 0.0
     engine: str = ""
     compression: str | None = None
+    depth: str = "structure"
+    """``checksum``: nothing was counted. ``structure``. ``full``: insides of values, duplicates."""
+    duplicates_searched: DuplicatesSearched | None = None
+    """None where it is not known, or nothing was searched."""
+
+    @property
+    def counted(self) -> bool:
+        """Whether keys, types and functions were looked at."""
+        return self.depth != "checksum"
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON-ready values; the names are the contract of ``verify --json``."""
@@ -78,23 +99,39 @@ class RdbReport:
         }
         out["keys_by_type"] = dict(sorted(self.keys_by_type.items()))
         out["needs"]["modules"] = list(self.needs.modules)
+        if not self.counted:
+            out.update(dict.fromkeys(_COUNTS))
         return out
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> RdbReport:
         """The inverse of :meth:`to_dict`; unknown names are left out (a newer writer)."""
         known = {name: raw[name] for name in cls.__dataclass_fields__ if name in raw}
+        for name in _COUNTS:
+            if known.get(name, 0) is None:
+                del known[name]
         known["status"] = Status(raw["status"])
         known["dialect"] = Dialect(raw["dialect"]) if raw.get("dialect") else None
         known["checksum"] = ChecksumState(raw["checksum"]) if raw.get("checksum") else None
         known["crc64"] = None if raw.get("crc64") is None else int(raw["crc64"], 16)
         known["keys_by_db"] = {
-            int(db): (row["keys"], row["expires"]) for db, row in raw.get("keys_by_db", {}).items()
+            int(db): (row["keys"], row["expires"])
+            for db, row in known.get("keys_by_db", {}).items()
         }
         known["findings"] = tuple(Finding(**row) for row in raw.get("findings", ()))
         needs = dict(raw.get("needs") or {})
         known["needs"] = Needs(**{**needs, "modules": tuple(needs.get("modules", ()))})
+        searched = raw.get("duplicates_searched")
+        known["duplicates_searched"] = (
+            DuplicatesSearched(part=int(searched["part"]), of=int(searched["of"]))
+            if searched
+            else None
+        )
         return cls(**known)
+
+
+#: What a report at depth checksum does not know; null in its JSON form, never 0.
+_COUNTS = ("keys", "expires", "keys_by_db", "keys_by_type", "functions")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +148,25 @@ class RdbHeader:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecondOpinion:
+    """What another engine said of the same bytes."""
+
+    engine: str
+    agrees: bool | None
+    """None where one of the two could not verify the file: that is no disagreement."""
+    detail: str = ""
+    """One line for a person; empty where both agree."""
+    seconds: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> SecondOpinion:
+        return cls(**{name: raw[name] for name in cls.__dataclass_fields__ if name in raw})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
     """A report that is kept: for which bytes, and when they were read."""
 
@@ -122,6 +178,8 @@ class Proof:
     """The inode's change time at that read: a later one means that somebody touched the file."""
     attempts: int = 1
     """Readings in a row that could not verify it."""
+    second_opinion: SecondOpinion | None = None
+    """None where there is none yet, or none is asked for; it never holds up the proof."""
 
 
 class ProvenStore(Protocol):

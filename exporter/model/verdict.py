@@ -113,7 +113,7 @@ class CheckResult:
 
 
 #: Checks whose unknown withholds the heartbeat: about the artifact, and that the server answers.
-BLOCKS_ON_UNKNOWN = frozenset(CheckId) - {CheckId.BGSAVE_STATUS}
+BLOCKS_ON_UNKNOWN = frozenset(CheckId) - {CheckId.BGSAVE_STATUS, CheckId.RESTORE_TARGET}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

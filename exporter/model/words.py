@@ -5,7 +5,9 @@ Knows: every word that outputs may use. Refuses to know: what decides between th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 
 
 class Status(StrEnum):
@@ -62,6 +64,9 @@ class CheckId(StrEnum):
     SNAPSHOT_NEW = "snapshot_new"
     KEY_COUNT = "key_count"
     SIZE_DROP = "size_drop"
+    RDB_FINDINGS = "rdb_findings"
+    RESTORE_TARGET = "restore_target"
+    SECOND_OPINION = "second_opinion"
     REDIS_REACHABLE = "redis_reachable"
     BGSAVE_STATUS = "bgsave_status"
 
@@ -90,6 +95,15 @@ class Reason(StrEnum):
     DATASET_EMPTY = "dataset_empty"
     KEYS_COLLAPSED = "keys_collapsed"
     SIZE_DROPPED = "size_dropped"
+    RDB_FINDINGS = "rdb_findings"
+    ENGINES_DISAGREE = "engines_disagree"
+    # What the server that it is to be restored to lacks, or does not tell.
+    TARGET_VERSION_TOO_OLD = "target_version_too_old"
+    MODULE_REQUIRED = "module_required"
+    MODULE_UNKNOWN = "module_unknown"
+    DATABASES_TOO_FEW = "databases_too_few"
+    CLUSTER_REQUIRED = "cluster_required"
+    MEMORY_REQUIRED = "memory_required"
     # Why a place could not be listed.
     DIRECTORY_MISSING = "directory_missing"
     DIRECTORY_UNREADABLE = "directory_unreadable"
@@ -110,6 +124,8 @@ class Reason(StrEnum):
     BASELINE_TOO_SHORT = "baseline_too_short"
     NO_PREVIOUS_BACKUP = "no_previous_backup"
     NOTHING_TO_JUDGE = "nothing_to_judge"
+    NO_SECOND_OPINION = "no_second_opinion"
+    TARGET_UNKNOWN = "target_unknown"
     SWITCHED_OFF = "switched_off"
     # The watcher itself.
     VERDICT_STALE = "verdict_stale"
@@ -165,3 +181,29 @@ class VerdictState(StrEnum):
     PROTECTED = "protected"
     AT_RISK = "at_risk"
     UNKNOWN = "unknown"
+
+
+#: Endings of names of compressed dumps.
+PACKED = frozenset({"gz", "zst", "lz4", "xz", "bz2"})
+
+#: Kinds of findings: a file with these loads, and yet something in it is odd. Engines find them,
+#: the judge tells what they mean.
+FINDINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "odd_magic": "version digits that only atoi() understands",
+        "newer_than_version": "an opcode or type that came later than the header's version",
+        "empty_collection": "a list, set, zset or hash without elements; servers drop or keep it",
+        "empty_list_node": "an empty node among the nodes of a list",
+        "no_selectdb": "keys before any SELECTDB; they go to db 0",
+        "resizedb_mismatch": "RESIZEDB announces other numbers than there are keys",
+        "dangling_key_attribute": "an expiry, idle time or frequency with no key after it",
+        "score_text": "a score in a small zset that is no number; servers take it for 0",
+        "score_nan": "a score in a small zset that is not a number",
+        "zset_order": "a small zset whose members are out of order",
+        "stream_length": "a stream's length is not the number of its entries",
+        "stream_order": "stream entries whose ids do not grow",
+        "stream_last_id": "a stream's last id is below that of an entry",
+        "stream_deleted_id": "a stream's greatest deleted id is above its last id",
+        "slot_out_of_range": "a slot number above 16383",
+    }
+)

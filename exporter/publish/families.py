@@ -106,6 +106,8 @@ SKIP_REASONS = frozenset(
         Reason.BASELINE_TOO_SHORT,
         Reason.NO_PREVIOUS_BACKUP,
         Reason.NOTHING_TO_JUDGE,
+        Reason.NO_SECOND_OPINION,
+        Reason.TARGET_UNKNOWN,
         Reason.SWITCHED_OFF,
     }
 )

@@ -25,7 +25,13 @@ from exporter.model import (
     Snapshot,
     VerdictState,
 )
-from exporter.publish.standing import Standing, newest_status, standing
+from exporter.publish.standing import (
+    FALLBACK_ENGINE,
+    Standing,
+    newest_status,
+    notices,
+    standing,
+)
 from exporter.publish.status_json import CONFIG_SHOWN
 from exporter.publish.wording import (
     CHECK_TITLES,
@@ -131,6 +137,8 @@ class StatusPage:
             trouble=trouble(snapshot.results),
             passing=[each for each in snapshot.results if each.outcome is Outcome.PASS],
             skipped=[each for each in snapshot.results if each.outcome is Outcome.SKIP],
+            notices=notices(snapshot),
+            fallback_engine=FALLBACK_ENGINE,
             config_shown=CONFIG_SHOWN,
             pending_shown=PENDING_SHOWN,
             listed=lambda state: isinstance(state.seen, Listing),

@@ -11,11 +11,20 @@ from dataclasses import dataclass
 from exporter.model import (
     CheckResult,
     LocationState,
+    Notice,
     Reason,
     Snapshot,
     Status,
     Unseen,
     VerdictState,
+)
+
+#: The engine of last resort, where the native one could not be built.
+FALLBACK_ENGINE = "rdbtools"
+_FALLBACK = Notice(
+    id="engine_fallback",
+    text="The rdbtools engine proves backups here, not the native one: it is far slower, looks "
+    "less deep into values, and of compressed files it reads gzip alone.",
 )
 
 
@@ -87,3 +96,11 @@ def newest_status(state: LocationState) -> Status | None:
     if state.newest_judged is not None:
         return state.newest_judged.status
     return Status.MISSING if state.newest is None else Status.PENDING
+
+
+def notices(snapshot: Snapshot) -> tuple[Notice, ...]:
+    """All that a person should know of the sidecar itself, the weaker engine first."""
+    told = any(notice.id == _FALLBACK.id for notice in snapshot.notices)
+    if told or snapshot.engine != FALLBACK_ENGINE:
+        return snapshot.notices
+    return (_FALLBACK, *snapshot.notices)

@@ -7,12 +7,14 @@ Times are unix seconds, sizes bytes, unknown is ``null``::
 
     at, version, engine
     verdict     {state, since, reason, stale, blocking: [check...]}
-    server      null without one, else {up, at, reason, detail} or {up, at, version, ..., config}
+    server      null without one, else {up, at, reason, detail} or {up, at, version, ..., modules,
+                config}; what the server will not tell is {reason}
     locations   [{name, path, kind, pattern, format, origin, required, max_age_seconds, up, at,
                   reason, detail, status, newest, newest_judged, last_valid, pending: [backup...],
                   pending_count, files, files_size_bytes, distinct_snapshots, free_bytes, ...}]
     backup      {name, size_bytes, mtime, arrived_at, taken_at, time_source, fingerprint, status,
-                 exists, settled, verified_at, report}; `report` as in `verify --json`
+                 exists, settled, verified_at, second_opinion, report}; `report` as in
+                 `verify --json`, second_opinion null or {engine, agrees, detail, seconds}
     checks      [{check, location, outcome, severity, blocks, reason, measured, limit, remedy}]
     exposed     {changes, seconds}
     heartbeat   null, or {name, mode, target, last_success_at, due, held, last_failure, ...}
@@ -42,16 +44,24 @@ from exporter.model import (
     Snapshot,
     Unseen,
 )
-from exporter.publish.standing import Standing, newest_status, standing
+from exporter.publish.standing import Standing, newest_status, notices, standing
 
 #: More would make the document grow with a directory of a hundred thousand files.
 PENDING_SHOWN = 100
 
 #: Facts of CONFIG that say where and how the server saves. Nothing else is ever shown.
-CONFIG_SHOWN = ("dir", "dbfilename", "save", "appendonly", "appenddirname", "rdbchecksum")
+CONFIG_SHOWN = (
+    "dir",
+    "dbfilename",
+    "save",
+    "appendonly",
+    "appenddirname",
+    "rdbchecksum",
+    "databases",
+)
 
 _SERVER_FACTS = (
-    "version", "dialect", "mode", "role", "started_at", "uptime_seconds", "loading",
+    "version", "dialect", "mode", "role", "cluster", "started_at", "uptime_seconds", "loading",
     "loading_progress", "last_save_at", "changes_since_last_save", "bgsave_in_progress",
     "last_bgsave_ok", "last_bgsave_seconds", "current_bgsave_seconds", "saves_started",
     "last_cow_bytes", "latest_fork_seconds", "aof_enabled", "aof_last_write_ok",
@@ -85,7 +95,7 @@ def status(snapshot: Snapshot, now: float) -> dict[str, Any]:
             "interval_seconds": policy.interval_seconds,
             "stale_after_seconds": policy.stale_after_seconds,
         },
-        "notices": [asdict(notice) for notice in snapshot.notices],
+        "notices": [asdict(notice) for notice in notices(snapshot)],
     }
 
 
@@ -118,11 +128,18 @@ def _server(server: ServerView | Unseen | None) -> dict[str, Any] | None:
         "at": server.at,
         **{name: getattr(server, name) for name in _SERVER_FACTS},
         "lastsave_at": None if isinstance(lastsave, Unseen) else lastsave,
+        "modules": _modules(server.modules),
         "config": {
             name: value if isinstance(value, str) else {"reason": value.reason}
             for name, value in ((name, config[name]) for name in CONFIG_SHOWN if name in config)
         },
     }
+
+
+def _modules(modules: frozenset[str] | Unseen | None) -> list[str] | dict[str, Any] | None:
+    if isinstance(modules, Unseen):
+        return {"reason": modules.reason}
+    return None if modules is None else sorted(modules)
 
 
 def _location(state: LocationState) -> dict[str, Any]:
@@ -179,6 +196,9 @@ def _backup(candidate: Candidate | None) -> dict[str, Any] | None:
         "exists": candidate.exists,
         "settled": backup.settled,
         "verified_at": proof.verified_at if proof else None,
+        "second_opinion": proof.second_opinion.to_dict()
+        if proof and proof.second_opinion
+        else None,
         "report": proof.report.to_dict() if proof else None,
     }
 

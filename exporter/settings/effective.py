@@ -75,6 +75,8 @@ def _show(key: Key, value: Any) -> str:
         return units.show_url(value) if key.secrecy is Secrecy.URL else units.MASK
     if key.kind == "duration":
         return units.show_duration(value)
+    if "always" in key.kind:
+        return units.show_size_limit(value)
     if key.kind.startswith("size"):
         return units.show_size(value)
     return _plain(value)
@@ -85,4 +87,6 @@ def _plain(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, Mapping):
         return ", ".join(f"{check}: {mode}" for check, mode in value.items()) or "-"
+    if isinstance(value, tuple):
+        return ", ".join(value) or "none"
     return value.value if isinstance(value, StrEnum) else str(value)

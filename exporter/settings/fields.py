@@ -111,7 +111,14 @@ Seconds = Annotated[float, PlainValidator(units.duration()), Kind("duration")]
 SomeSeconds = Annotated[float, PlainValidator(units.duration(1.0)), Kind("duration")]
 MoreSeconds = Annotated[float, PlainValidator(units.duration(0.1)), Kind("duration")]
 Limit = Annotated[int, PlainValidator(units.size(128 << 20)), Kind("size")]
+Budget = Annotated[int, PlainValidator(units.size(1 << 20)), Kind("size")]
 Rate = Annotated[float, PlainValidator(units.rate), Kind("size per second")]
+MaxRate = Annotated[int, PlainValidator(units.max_rate), Kind("size per second")]
+SizeLimit = Annotated[float, PlainValidator(units.size_limit), Kind("size \\| always \\| off")]
+Version = Annotated[
+    units.ServerVersion, PlainValidator(units.server_version), Kind("version of a server")
+]
+Modules = Annotated[tuple[str, ...], PlainValidator(units.modules), Kind("names \\| none")]
 Label = Annotated[str, PlainValidator(units.label), Kind("name")]
 NameTime = Annotated[str, PlainValidator(units.name_time), Kind("strptime pattern")]
 Zone = Annotated[str, PlainValidator(units.zone), Kind("time zone")]
@@ -257,10 +264,40 @@ class VerifyKeys(Section):
     min_interval: Seconds = _key(
         "1m", "Least time between two full readings of a server's own dump file."
     )
-    memory_limit: Limit = _key("2GiB", "Address space of the process that reads a file.")
+    memory: Budget = _key(
+        "64MiB",
+        "Most that the native engine holds to find duplicate keys and members; what it can't hold "
+        "is searched in shares, one a reading.",
+    )
+    memory_limit: Limit = _key(
+        "2GiB",
+        "Address space of the process in which rdbtools reads a file; for the native engine, the "
+        "largest single value.",
+    )
+    max_rate: MaxRate = _key(
+        "0", "How fast files are read at most, to spare the disk; 0 is as fast as they can be."
+    )
     unsupported: UnsupportedWord = _key(
         "block", "A format newer than known: withhold, or trust its checksum alone."
     )
+
+
+class SecondOpinionKeys(Section):
+    max_size: SizeLimit = _key(
+        "256MiB",
+        "Up to which size each new backup is read by the rdbtools engine too, after the verdict.",
+    )
+
+
+class TargetKeys(Section):
+    version: Version | None = _key(
+        None,
+        "Where backups are to be restored, if not on the watched server: 7.2, valkey 8.1.",
+    )
+    modules: Modules | None = _key(None, "Modules of that server, as MODULE LIST names them.")
+    databases: (
+        Annotated[int, PlainValidator(units.count(1, 999_999_999)), Kind("1 to 999999999")] | None
+    ) = _key(None, "The setting databases of that server.")
 
 
 class StateKeys(Section):
@@ -337,6 +374,8 @@ SECTIONS: dict[str, type[Section]] = {
     "web": WebKeys,
     "heartbeat": HeartbeatKeys,
     "verify": VerifyKeys,
+    "second_opinion": SecondOpinionKeys,
+    "target": TargetKeys,
     "state": StateKeys,
     "log": LogKeys,
 }

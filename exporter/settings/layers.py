@@ -32,7 +32,9 @@ from exporter.settings.fields import (
     LocationKeys,
     LogKeys,
     RedisKeys,
+    SecondOpinionKeys,
     StateKeys,
+    TargetKeys,
     VerifyKeys,
     WebKeys,
 )
@@ -69,6 +71,8 @@ class Written(BaseSettings):
     web: WebKeys = Field(default_factory=WebKeys)
     heartbeat: HeartbeatKeys = Field(default_factory=HeartbeatKeys)
     verify: VerifyKeys = Field(default_factory=VerifyKeys)
+    second_opinion: SecondOpinionKeys = Field(default_factory=SecondOpinionKeys)
+    target: TargetKeys = Field(default_factory=TargetKeys)
     state: StateKeys = Field(default_factory=StateKeys)
     log: LogKeys = Field(default_factory=LogKeys)
 

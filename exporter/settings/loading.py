@@ -22,6 +22,7 @@ from exporter.model import (
     Origin,
     Policy,
     RedisTarget,
+    RestoreTarget,
     VerifyPolicy,
 )
 from exporter.settings import rules, units
@@ -198,7 +199,11 @@ def _settings(
             min_interval_seconds=written.verify.min_interval,
             memory_limit_bytes=written.verify.memory_limit,
             unsupported=written.verify.unsupported,
+            duplicates_max_bytes=written.verify.memory,
+            max_rate_bytes_per_second=written.verify.max_rate,
+            second_opinion_max_bytes=written.second_opinion.max_size,
         ),
+        restore_target=_restore_target(written),
     )
     mode = written.heartbeat.mode or _default_mode(policy.trigger.origin)
     heartbeat = HeartbeatPolicy(
@@ -267,6 +272,18 @@ def _location(
         name_time_zone=keys.name_time_zone,
         checks=dict(checks),
         **extra,  # type: ignore[arg-type]  # three fields of three types
+    )
+
+
+def _restore_target(written: Written) -> RestoreTarget | None:
+    keys = written.target
+    if keys.version is None and keys.modules is None and keys.databases is None:
+        return None
+    return RestoreTarget(
+        server=None if keys.version is None else keys.version.server,
+        version=None if keys.version is None else keys.version.version,
+        modules=None if keys.modules is None else frozenset(keys.modules),
+        databases=keys.databases,
     )
 
 

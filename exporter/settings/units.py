@@ -7,6 +7,7 @@ which key it belongs to, and where it came from.
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,11 @@ from typing import TypeVar
 from urllib.parse import SplitResult, parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
+from exporter.model import Dialect
+
 MASK = "********"
+#: Slower limits would make every reading end in a timeout.
+LEAST_MAX_RATE = 64 << 10
 
 Word = TypeVar("Word", bound=StrEnum)
 
@@ -38,6 +43,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 _DURATION_REMEDY = "write it like 26h, 7d, 1h30m, 90s or 500ms"
 _SIZE_REMEDY = "write it like 2GiB, 512MiB or 500MB"
+_VERSION_REMEDY = "write it like 7.2, redis 7.2 or valkey 8.1"
+_MODULE_REMEDY = "write their names with commas between, like search, ReJSON; or none"
 _URL_REMEDY = "write redis://HOST:6379, rediss://HOST:6379 or unix:///run/redis/redis.sock"
 
 
@@ -48,6 +55,17 @@ class WrongValue(ValueError):  # noqa: N818 - named for what it is: a value that
         super().__init__(f"{problem}: {remedy}")
         self.problem = problem
         self.remedy = remedy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerVersion:
+    """Which server (None: not said), and which release of it."""
+
+    server: Dialect | None
+    version: tuple[int, int]
+
+    def __str__(self) -> str:
+        return f"{self.server or ''} {self.version[0]}.{self.version[1]}".strip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +144,50 @@ def size(minimum: int = 1) -> Callable[[object], int]:
 def rate(raw: object) -> float:
     """Bytes per second: ``5MB`` or ``5MB/s``."""
     return float(size()(text(raw).removesuffix("/s")))
+
+
+def max_rate(raw: object) -> int:
+    """Bytes per second as `rate`; 0 is no limit. So slow that nothing is ever read is a mistake."""
+    written = text(raw)
+    if written == "0":
+        return 0
+    measured = int(rate(written))
+    if measured < LEAST_MAX_RATE:
+        raise WrongValue("is too slow", f"give at least {show_size(LEAST_MAX_RATE)}, or 0 for none")
+    return measured
+
+
+def size_limit(raw: object) -> float:
+    """A size up to which something is done; ``always`` is infinity, ``off`` is 0."""
+    written = text(raw).lower()
+    words = {"always": math.inf, "off": 0.0}
+    if written in words:
+        return words[written]
+    try:
+        return float(size()(written))
+    except WrongValue as error:
+        raise WrongValue(error.problem, f"{error.remedy}, always or off") from None
+
+
+def server_version(raw: object) -> ServerVersion:
+    """``7.2``, ``redis 7.2.4`` or ``valkey 8.1``: major and minor count."""
+    found = re.fullmatch(
+        r"(?:(redis|valkey)[ -]?)?v?([0-9]{1,4})\.([0-9]{1,4})(?:\.[0-9]{1,4})?", text(raw).lower()
+    )
+    if not found:
+        raise WrongValue("is no version of a server", _VERSION_REMEDY)
+    return ServerVersion(
+        server=Dialect(found[1]) if found[1] else None, version=(int(found[2]), int(found[3]))
+    )
+
+
+def modules(raw: object) -> tuple[str, ...]:
+    """Names with commas between; ``none`` says that there is no module."""
+    written = text(raw)
+    names = [name.strip() for name in written.split(",")]
+    if not all(re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name) for name in names):
+        raise WrongValue("is no list of modules", _MODULE_REMEDY)
+    return () if written.lower() == "none" else tuple(sorted(set(names)))
 
 
 def count(minimum: int, maximum: int) -> Callable[[object], int]:
@@ -315,8 +377,15 @@ def show_duration(seconds: float) -> str:
     raise AssertionError(seconds)  # unreachable: every whole number of ms is one of ms
 
 
+def show_size_limit(size_bytes: float) -> str:
+    words = {math.inf: "always", 0.0: "off"}
+    return words.get(size_bytes) or show_size(size_bytes)
+
+
 def show_size(size_bytes: float) -> str:
+    if not size_bytes:
+        return "0"
     for unit in ("TiB", "TB", "GiB", "GB", "MiB", "MB", "KiB", "KB"):
-        if size_bytes and size_bytes % _BYTES[unit.lower()] == 0:
+        if size_bytes % _BYTES[unit.lower()] == 0:
             return f"{size_bytes / _BYTES[unit.lower()]:.0f}{unit}"
     return f"{size_bytes:.0f}B"

@@ -8,9 +8,12 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
-from exporter.model import RdbReport
+from exporter.model import RdbReport, VerifyPolicy
+
+Depth = Literal["checksum", "structure", "full"]
+"""How much is proven at least: the bytes; every value's bounds; the insides of values too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +22,21 @@ class Limits:
 
     timeout_seconds: float
     memory_bytes: int
+    """Of the process that reads; where that is this one, of the largest single value."""
+    duplicates_bytes: int = 16 << 20
+    """What the search for duplicates may hold; beyond it a share of the keys is searched."""
+    bytes_per_second: int = 0
+    """How fast stored bytes are read; 0 is no limit."""
+
+
+def limits(policy: VerifyPolicy, size_bytes: int) -> Limits:
+    """The limits of one reading of a file of ``size_bytes``."""
+    return Limits(
+        timeout_seconds=policy.timeout_seconds(size_bytes),
+        memory_bytes=policy.memory_limit_bytes,
+        duplicates_bytes=policy.duplicates_bytes(size_bytes),
+        bytes_per_second=policy.max_rate_bytes_per_second,
+    )
 
 
 class EngineUnavailable(Exception):  # noqa: N818 - part of the room's contract
@@ -40,11 +58,13 @@ class Engine(Protocol):
         fd: int,
         *,
         limits: Limits,
+        depth: Depth = "full",
         progress: Callable[[int], None],
         cancelled: Callable[[], bool],
     ) -> RdbReport:
         """Reads ``fd`` from its position to its end, pipes too.
 
+        ``depth`` is what is asked for; the report's says what was done, which may be less.
         ``progress`` gets the bytes read so far about four times a second; ``cancelled`` is asked
         at least ten times a second. Raises Cancelled, nothing else for what the file is.
         """
@@ -55,17 +75,44 @@ _RDBTOOLS_MODULES = ("rdbtools", "lzf", "anycrc")
 
 
 def engine(name: str = "auto") -> Engine:
-    """The engine called ``name``: "auto" is the best one there is. Raises EngineUnavailable."""
-    if name == "native":
-        raise EngineUnavailable("the native engine is not part of this build: use rdbtools or auto")
-    if name not in ("auto", "rdbtools"):
+    """The engine called ``name``: "auto" is the best one there is. Raises EngineUnavailable.
+
+    Where "auto" gives less than the native engine, `fallback` says why: whoever reads the reports
+    must be told.
+    """
+    if name not in ("auto", "native", "rdbtools"):
         raise EngineUnavailable(f"there is no engine {name!r}: use auto, native or rdbtools")
+    # Deferred, because the engines are written against this file.
+    if name != "rdbtools":
+        from exporter.verify.native_engine import NativeEngine, load  # noqa: PLC0415
+
+        found = load()
+        if not isinstance(found, str):
+            return NativeEngine(found)
+        if name == "native":
+            raise EngineUnavailable(f"{found}: {_REMEDY}; or use rdbtools or auto")
     missing = [module for module in _RDBTOOLS_MODULES if importlib.util.find_spec(module) is None]
     if missing:
         raise EngineUnavailable(
             f"the rdbtools engine misses {', '.join(missing)}: install the package's dependencies"
         )
-    # Deferred, because the engine is written against this file.
     from exporter.verify.rdbtools_engine import RdbtoolsEngine  # noqa: PLC0415
 
     return RdbtoolsEngine()
+
+
+_REMEDY = "install the package where Rust is (cargo --version), which builds it"
+
+
+def fallback(asked: str, given: Engine) -> str | None:
+    """Why "auto" gave a lesser engine than the native one, for a person; None where it did not."""
+    from exporter.verify.native_engine import load  # noqa: PLC0415
+
+    if asked != "auto" or given.name == "native":
+        return None
+    why = load()
+    reason = why if isinstance(why, str) else "the native engine came too late"
+    return (
+        f"{reason}: {_REMEDY}. The {given.name} engine reads instead, far more slowly, and looks "
+        "less deep into values"
+    )

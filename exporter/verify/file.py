@@ -1,7 +1,7 @@
 """One file on disk, proven: opened once, read whole, and the same before and after.
 
-Knows: what opening and a change under the reader mean. Refuses to know: what is in the file (the
-engine does), and when it is due.
+Knows: what opening and a change under the reader mean; that the page cache is left as it was found.
+Refuses to know: what is in the file (the engine does), and when it is due.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from exporter.model import Backup, RdbReport, Status
-from exporter.verify.engines import Engine, Limits
+from exporter.verify.engines import Depth, Engine, Limits
+from exporter.verify.page_cache import left_as_found
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 _YIELD_SECONDS = 1.0
@@ -39,6 +40,7 @@ def prove(
     engine: Engine,
     *,
     limits: Limits,
+    depth: Depth = "full",
     progress: Callable[[int], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
     must_yield: Callable[[os.stat_result], bool] | None = None,
@@ -46,6 +48,8 @@ def prove(
 ) -> RdbReport | Changed:
     """Reads the file at ``path``. Raises Cancelled, also where ``must_yield`` says so; nothing else
     for what the file is.
+
+    ``progress`` gets the stored bytes read so far, which may be said more than once.
 
     ``seen`` is the file that is meant: one that took its name since then is not read in its place.
 
@@ -67,12 +71,19 @@ def prove(
             return _report(engine, Status.UNREADABLE, f"not a regular file but {kind}")
         if seen is not None and not _is(seen, before):
             return Changed(detail="another file has its name by now")
-        report = engine.read(
-            fd,
-            limits=limits,
-            progress=progress,
-            cancelled=_watch(fd, cancelled, must_yield),
-        )
+        with left_as_found(fd, before.st_size) as drop_behind:
+
+            def passed(read_bytes: int) -> None:
+                drop_behind(read_bytes)
+                progress(read_bytes)
+
+            report = engine.read(
+                fd,
+                limits=limits,
+                depth=depth,
+                progress=passed,
+                cancelled=_watch(fd, cancelled, must_yield),
+            )
         changed = _change(before, os.fstat(fd))
     except OSError as error:
         return _report(engine, Status.UNREADABLE, f"reading failed: {_text(error)}")

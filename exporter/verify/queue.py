@@ -1,7 +1,8 @@
 """Which backup is read next, and the thread that reads it.
 
-Knows: the order of DESIGN 6 - the newest first, arrivals before backlog, and when a backlog has
-been read enough. Refuses to know: what makes a backup good, and how bytes are read (``engines``).
+Knows: the order of DESIGN 6 - the newest first, arrivals before backlog, second opinions when
+nothing else is to be done - and when a backlog has been read enough. Refuses to know: what makes a
+backup good, and how bytes are read (``engines``).
 
 There is no queue that could fill up or grow stale: what is next is decided from what lies there
 now, each time that the reader is free.
@@ -13,7 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from exporter.model import (
@@ -24,12 +25,15 @@ from exporter.model import (
     Proof,
     ProvenStore,
     RdbReport,
+    SecondOpinion,
     Status,
     VerifierState,
     VerifyPolicy,
 )
-from exporter.verify.engines import Cancelled, Engine, Limits
+from exporter.verify import priority
+from exporter.verify.engines import Cancelled, Engine, limits
 from exporter.verify.file import Changed, prove
+from exporter.verify.second_opinion import NO_OPINION, second_opinion
 
 #: With this many distinct snapshots read, a backlog has told enough for a baseline.
 ENOUGH_SNAPSHOTS = 7
@@ -50,6 +54,8 @@ class Why(StrEnum):
     TOUCHED = "touched"
     BACKLOG = "backlog"
     REVERIFY = "reverify"
+    SECOND_OPINION = "second_opinion"
+    """By the other engine: its proof is there, and was told."""
 
 
 #: What goes first; an arrival anywhere goes before a backlog anywhere.
@@ -107,7 +113,20 @@ def _due(shelf: Shelf, policy: VerifyPolicy, now: float) -> Job | None:
         proof = valid[0].proof
         if proof is not None and now >= proof.verified_at + policy.reverify_seconds:
             return job(valid[0], Why.REVERIFY)
-    return None
+    alone = next((k for k in settled[: policy.backlog] if _wants_opinion(k, policy)), None)
+    return None if alone is None else job(alone, Why.SECOND_OPINION)
+
+
+def _wants_opinion(known: Known, policy: VerifyPolicy) -> bool:
+    """Whether the native engine read it, and nobody else did."""
+    proof = known.proof
+    return (
+        proof is not None
+        and proof.second_opinion is None
+        and proof.report.engine == "native"
+        and proof.report.status not in NO_OPINION
+        and 0 < known.backup.size_bytes <= policy.second_opinion_max_bytes
+    )
 
 
 def _why_newest(shelf: Shelf, newest: Known, policy: VerifyPolicy, now: float) -> Why | None:
@@ -145,12 +164,16 @@ def _enough(files: Sequence[Known], valid: Sequence[Known], policy: VerifyPolicy
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """How a reading ended: with a report, or None where the file changed under it."""
+    """How a reading ended: with a report, or None where the file changed under it.
+
+    A second opinion's has no report of its own: the proof is what it was.
+    """
 
     job: Job
     report: RdbReport | None
     seconds: float
     detail: str = ""
+    opinion: SecondOpinion | None = None
 
 
 @dataclass(slots=True)
@@ -169,9 +192,15 @@ class Verifier:
         store: ProvenStore,
         policy: VerifyPolicy,
         done: Callable[[Done], None],
+        *,
+        second: Engine | None = None,
     ) -> None:
-        """``done`` is called on the reader's thread, after the proof is committed."""
+        """``done`` is called on the reader's thread, after the proof is committed.
+
+        ``second`` is the engine for second opinions; without it none may be offered.
+        """
         self._engine = engine
+        self._second = second
         self._store = store
         self._policy = policy
         self._done = done
@@ -187,9 +216,12 @@ class Verifier:
         self._thread.start()
 
     def offer(self, job: Job | None) -> bool:
-        """Takes ``job`` if the reader is free."""
+        """Takes ``job`` if the reader is free, or gives a second opinion: that can wait."""
         with self._wake:
-            if job is None or self._reading is not None or self._wanted is not None:
+            if job is None or self._wanted is not None:
+                return False
+            reading = self._reading
+            if reading is not None and not (_can_wait(reading.job) and not _can_wait(job)):
                 return False
             self._wanted = job
             self._wake.notify()
@@ -198,6 +230,12 @@ class Verifier:
     @property
     def busy(self) -> bool:
         return self._reading is not None or self._wanted is not None
+
+    @property
+    def free(self) -> bool:
+        """Whether an arrival would be taken now."""
+        reading = self._reading
+        return self._wanted is None and (reading is None or _can_wait(reading.job))
 
     @property
     def alive(self) -> bool:
@@ -225,6 +263,7 @@ class Verifier:
             self._thread.join(timeout_seconds)
 
     def _run(self) -> None:
+        priority.lower()
         try:
             while True:
                 with self._wake:
@@ -248,28 +287,33 @@ class Verifier:
     def _read(self, reading: _Reading) -> Done | None:
         """Reads one file; None where the reading was cancelled."""
         job, backup = reading.job, reading.job.known.backup
-        limits = Limits(
-            timeout_seconds=self._policy.timeout_seconds(backup.size_bytes),
-            memory_bytes=self._policy.memory_limit_bytes,
-        )
+        waits = _can_wait(job)
+        engine = self._second if waits else self._engine
+        if engine is None:
+            raise AssertionError(
+                "a second opinion was offered to a verifier without a second engine"
+            )
 
         def progress(bytes_read: int) -> None:
             reading.bytes_read = bytes_read
+
+        def cancelled() -> bool:
+            return self._stopping.is_set() or (waits and self._wanted is not None)
 
         began = time.monotonic()
         live = job.location.origin is Origin.SERVER_FILE
         try:
             result = prove(
                 backup.path,
-                self._engine,
-                limits=limits,
+                engine,
+                limits=limits(self._policy, backup.size_bytes),
                 progress=progress,
-                cancelled=self._stopping.is_set,
+                cancelled=cancelled,
                 must_yield=_short_of_space(backup.path) if live else None,
                 seen=backup,
             )
         except Cancelled as error:
-            if self._stopping.is_set():
+            if cancelled():
                 return None
             return Done(job=job, report=None, seconds=0.0, detail=str(error))
         seconds = time.monotonic() - began
@@ -277,19 +321,38 @@ class Verifier:
             return Done(job=job, report=None, seconds=seconds, detail=result.detail)
         if result.status is Status.MISSING:
             return Done(job=job, report=None, seconds=seconds, detail="it went away")
+        if waits:
+            return self._compare(job, result, seconds)
         self._store.prove(self._proof(job, result))
         return Done(job=job, report=result, seconds=seconds)
+
+    def _compare(self, job: Job, result: RdbReport, seconds: float) -> Done | None:
+        """Keeps the second opinion beside the proof that it is of, if that is still the one."""
+        proof = job.known.proof
+        if proof is None or self._store.proof(proof.identity) != proof:
+            return None
+        opinion = second_opinion(proof.report, result)
+        self._store.prove(replace(proof, second_opinion=opinion))
+        return Done(job=job, report=None, seconds=seconds, opinion=opinion)
 
     def _proof(self, job: Job, report: RdbReport) -> Proof:
         before = job.known.proof
         again = before is not None and report.status in UNVERIFIED
+        kept = None
+        if before is not None and job.why is Why.REVERIFY and before.report.status is report.status:
+            kept = before.second_opinion  # the same file once more, and not a new one
         return Proof(
             identity=job.known.identity or "",
             report=report,
             verified_at=time.time(),
             ctime_ns=job.known.backup.ctime_ns,
             attempts=before.attempts + 1 if before is not None and again else 1,
+            second_opinion=kept,
         )
+
+
+def _can_wait(job: Job) -> bool:
+    return job.why is Why.SECOND_OPINION
 
 
 def _short_of_space(path: str) -> Callable[[os.stat_result], bool]:

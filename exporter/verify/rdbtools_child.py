@@ -19,20 +19,23 @@ from collections.abc import Callable
 from typing import Any
 
 from exporter.model import RdbReport, Status
+from exporter.verify import priority
 from exporter.verify.reading import ENGINE, read_rdb
+from exporter.verify.source import Pull
 
 _PR_SET_PDEATHSIG = 1
 _PROGRESS_SECONDS = 0.2
 #: Freed when memory runs out, so that there is room to say so.
 _BALLAST_BYTES = 1 << 20
-_NICENESS = 10
+#: So often a slowed reading reads a little.
+_SLICES_PER_SECOND = 10
 
 PROGRESS, REPORT, OUT_OF_MEMORY = "progress", "report", "out_of_memory"
 
 
 def shut_in(*, memory_bytes: int, cpu_seconds: int, parent: int) -> None:
     """Limits for good; exits where the parent is gone already."""
-    os.nice(_NICENESS)
+    priority.lower()
     for limit, value in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
@@ -64,6 +67,24 @@ def pull(size: int) -> bytes:
             select.select([0], [], [])
 
 
+class Slowed:
+    """A pull that keeps to so many bytes a second."""
+
+    def __init__(self, pull: Pull, bytes_per_second: int) -> None:
+        self._pull, self._rate = pull, bytes_per_second
+        self._slice = max(1, bytes_per_second // _SLICES_PER_SECOND)
+        self._due = time.monotonic()
+
+    def __call__(self, size: int) -> bytes:
+        now = time.monotonic()
+        if now < self._due:
+            time.sleep(self._due - now)
+        block = self._pull(min(size, self._slice))
+        # What was not used while the input had nothing to give is not made up for later.
+        self._due = max(self._due, now) + len(block) / self._rate
+        return block
+
+
 def ticker() -> Callable[[int], None]:
     """A progress function that speaks only so often."""
     last = time.monotonic()
@@ -79,12 +100,12 @@ def ticker() -> Callable[[int], None]:
 
 
 def main(arguments: list[str]) -> None:
-    """``MEMORY_BYTES CPU_SECONDS PARENT_PID``."""
-    memory_bytes, cpu_seconds, parent = (int(argument) for argument in arguments)
+    """``MEMORY_BYTES CPU_SECONDS PARENT_PID BYTES_PER_SECOND``."""
+    memory_bytes, cpu_seconds, parent, rate = (int(argument) for argument in arguments)
     ballast = bytearray(_BALLAST_BYTES)
     shut_in(memory_bytes=memory_bytes, cpu_seconds=cpu_seconds, parent=parent)
     try:
-        report = read_rdb(pull, progress=ticker())
+        report = read_rdb(Slowed(pull, rate) if rate else pull, progress=ticker())
         say(**{REPORT: report.to_dict()})
     except MemoryError:
         del ballast

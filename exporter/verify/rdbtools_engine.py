@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from exporter.model import RdbReport, Status
-from exporter.verify.engines import Cancelled, Limits
+from exporter.model import DuplicatesSearched, RdbReport, Status
+from exporter.verify.engines import Cancelled, Depth, Limits
 from exporter.verify.rdbtools_child import OUT_OF_MEMORY, PROGRESS, REPORT
 
 _NAME = "rdbtools"
@@ -59,7 +59,10 @@ class _Answer:
 
 
 class RdbtoolsEngine:
-    """Reads with the rdbtools library; see `exporter.verify.engines.Engine`."""
+    """Reads with the rdbtools library; see `exporter.verify.engines.Engine`.
+
+    It has one depth, structure, and reads no less where less is asked for.
+    """
 
     name = _NAME
 
@@ -68,6 +71,7 @@ class RdbtoolsEngine:
         fd: int,
         *,
         limits: Limits,
+        depth: Depth = "full",  # noqa: ARG002 - there is one
         progress: Callable[[int], None],
         cancelled: Callable[[], bool],
     ) -> RdbReport:
@@ -91,13 +95,22 @@ class RdbtoolsEngine:
                 child.stdout.close()
         report = _report(answer, child.returncode, limits, timed_out=timed_out)
         progress(report.bytes)
-        return replace(report, seconds=time.monotonic() - started, engine=_NAME)
+        whole = report.status is Status.VALID
+        return replace(
+            report,
+            seconds=time.monotonic() - started,
+            engine=_NAME,
+            duplicates_searched=DuplicatesSearched(part=1, of=1) if whole else None,
+        )
 
 
 def _start(fd: int, limits: Limits) -> subprocess.Popen[bytes]:
     # The file is the child's standard input. Its limits are set by the child itself: a
     # preexec_fn is not safe in a process with threads. Its own session keeps Ctrl-C away.
-    arguments = (limits.memory_bytes, math.ceil(limits.timeout_seconds) + 1, os.getpid())
+    arguments = (
+        limits.memory_bytes, math.ceil(limits.timeout_seconds) + 1, os.getpid(),
+        limits.bytes_per_second,
+    )  # fmt: skip
     return subprocess.Popen(
         [sys.executable, "-I", "-m", "exporter.verify.rdbtools_child", *map(str, arguments)],
         stdin=fd,

@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 #: The fields that are kept as they came, for the page and for checks: server, persistence,
-#: Dragonfly's own words for the same, replication, memory and stats, commandstats. Nothing else
-#: is kept: other fields may name hosts and clients.
+#: Dragonfly's own words for the same, replication, cluster, memory and stats, commandstats.
+#: Nothing else is kept: other fields may name hosts and clients.
 _KEPT_NAMES = """
     redis_version server_name valkey_version valkey_release_stage dragonfly_version redis_mode
     server_mode run_id process_id uptime_in_seconds config_file executable
@@ -33,6 +33,7 @@ _KEPT_NAMES = """
     last_error rdb_changes_since_last_success_save
     role master_link_status master_last_io_seconds_ago master_link_down_since_seconds
     master_sync_in_progress slave_repl_offset master_replid master_replid2 master_repl_offset
+    cluster_enabled
     used_memory used_memory_rss maxmemory total_system_memory latest_fork_usec total_forks
     acl_access_denied_auth acl_access_denied_cmd acl_access_denied_key acl_access_denied_channel
     cmdstat_flushall cmdstat_flushdb cmdstat_config|set cmdstat_bgsave cmdstat_save
@@ -109,6 +110,7 @@ def _second_id(text: str) -> str | None:
 
 _FIELDS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "role": ("role", _text),
+    "cluster": ("cluster_enabled", _flag),
     "run_id": ("run_id", _text),
     "uptime_seconds": ("uptime_in_seconds", _count),
     "loading_progress": ("loading_loaded_bytes", _count),

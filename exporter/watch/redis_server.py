@@ -1,4 +1,5 @@
-"""The watched server: a look asks INFO, LASTSAVE, CONFIG GET of exact names, and says what came.
+"""The watched server: a look asks INFO, LASTSAVE, CONFIG GET of exact names, MODULE LIST, and
+says what came.
 
 Knows: which commands, how often to try, and that a refused command is a value beside the others.
 Refuses to know: whether what the server says is good, and the last good answer: a failed look
@@ -13,7 +14,7 @@ from types import MappingProxyType
 from exporter.model import Reason, RedisTarget, ServerView, Unseen
 from exporter.watch import redis_info
 from exporter.watch.redis_connection import Answer, RedisConnection
-from exporter.watch.refusal import Refusal, with_detail
+from exporter.watch.refusal import Refusal, one_line, with_detail
 
 _SOURCE = "redis"
 
@@ -25,6 +26,8 @@ CONFIG_NAMES = (
     "save",
     "rdbchecksum",
     "databases",
+    "cluster-databases",
+    "rdb-version-check",
     "appendonly",
     "appenddirname",
     "appendfilename",
@@ -42,6 +45,7 @@ _REMEDY = {
     "INFO": "ACL SETUSER <user> +info",
     "LASTSAVE": "ACL SETUSER <user> +lastsave",
     "CONFIG GET": "ACL SETUSER <user> +config|get, or pin the values in the settings",
+    "MODULE LIST": "ACL SETUSER <user> +module|list, or name them in target.modules",
 }
 
 
@@ -118,13 +122,26 @@ class RedisServer:
                 reason=Reason.REDIS_PROTOCOL_ERROR,
                 detail="INFO's answer holds no field that a Redis has",
             )
+        fields = redis_info.view_fields(info)
         lastsave = self._ask_one("LASTSAVE", ("LASTSAVE",), now)
+        config = self._config(now)
         return ServerView(
             at=now,
-            **redis_info.view_fields(info),
+            **fields,
             lastsave_at=_lastsave(lastsave, now),
-            config=MappingProxyType(self._config(now)),
+            config=MappingProxyType(config),
+            modules=self._modules(now, loading=fields["loading"]),
         )
+
+    def _modules(self, now: float, *, loading: bool) -> frozenset[str] | Unseen:
+        """While it loads, a server answers INFO and CONFIG, and MODULE LIST with an error."""
+        if loading:
+            answer: Answer | Refusal = Refusal(
+                reason=Reason.REDIS_LOADING, detail="not told while the server loads its data"
+            )
+        else:
+            answer = self._ask_one("MODULE LIST", ("MODULE", "LIST"), now)
+        return _module_names(answer, now)
 
     def _config(self, now: float) -> dict[str, str | Unseen]:
         """The first name alone: where CONFIG is denied, that is one ACL LOG entry, not a dozen."""
@@ -180,6 +197,27 @@ def _lastsave(answer: Answer | Refusal, now: float) -> int | Unseen:
     return Unseen(
         source=source, at=now, reason=Reason.REDIS_PROTOCOL_ERROR, detail="answered by no time"
     )
+
+
+def _module_names(answer: Answer | Refusal, now: float) -> frozenset[str] | Unseen:
+    """``name`` of each module; what else a version tells of it (path, arguments) is left out."""
+    source = f"{_SOURCE} MODULE LIST"
+    if isinstance(answer, Refusal):
+        return _unseen(source, now, answer)
+    rows = answer if isinstance(answer, list) else [None]
+    names = [_field(row, b"name") for row in rows]
+    if all(isinstance(name, bytes) for name in names):
+        return frozenset(one_line(str(name, "utf-8", "replace")) for name in names if name)
+    return Unseen(
+        source=source, at=now, reason=Reason.REDIS_PROTOCOL_ERROR, detail="answered by no list"
+    )
+
+
+def _field(row: object, name: bytes) -> bytes | None:
+    if not isinstance(row, list):
+        return None
+    found = next((v for k, v in zip(row[::2], row[1::2], strict=False) if k == name), None)
+    return found if isinstance(found, bytes) else None
 
 
 def _config_value(name: str, answer: Answer | Refusal, now: float) -> str | Unseen:

@@ -9,7 +9,7 @@ from tests.e2e.conftest import BackupsFactory, SidecarFactory
 from tests.e2e.test_verdicts import assert_told
 from tests.receiver import Receiver
 
-MINIMAL = "-@all +ping +info +lastsave +config|get"
+MINIMAL = "-@all +ping +info +lastsave +config|get +module|list"
 
 
 def test_a_server_that_goes_away_is_a_warning_during_the_grace_and_a_failure_after_it(

@@ -22,6 +22,7 @@ from exporter.model import (
     Proof,
     RdbReport,
     Reason,
+    SecondOpinion,
     ServerView,
     Status,
     Unseen,
@@ -31,6 +32,8 @@ from exporter.model import (
 NOW = 1_800_000_000.0
 HOUR = 3600.0
 DAY = 86400.0
+
+AGREED = SecondOpinion(engine="other", agrees=True)
 
 
 def report(status: Status = Status.VALID, *, age: float | None = 60.0, **facts: Any) -> RdbReport:
@@ -71,13 +74,20 @@ def known(
     arrived: float = 50.0,
     exists: bool = True,
     identity: str | None = "",
+    opinion: SecondOpinion | None = AGREED,
     **facts: Any,
 ) -> Known:
     """A file that arrived ``arrived`` seconds ago; ``found`` is its report, if it was read."""
     its = f"id-{name}" if identity == "" else identity
     proof = None
     if found is not None:
-        proof = Proof(identity=its or "", report=found, verified_at=NOW - 1, ctime_ns=0)
+        proof = Proof(
+            identity=its or "",
+            report=found,
+            verified_at=NOW - 1,
+            ctime_ns=0,
+            second_opinion=opinion,
+        )
     return Known(
         backup=backup(name, age=arrived, **facts),
         identity=its,
@@ -122,6 +132,10 @@ def server(**facts: Any) -> ServerView:
         "last_bgsave_ok": True,
         "last_bgsave_seconds": 0,
         "saves_started": 3,
+        "mode": "standalone",
+        "cluster": False,
+        "modules": frozenset(),
+        "config": {"databases": "16"},
     }
     return ServerView(**{**values, **facts})
 
@@ -157,6 +171,6 @@ def result(check: CheckId, *files: Known, **how: Any) -> CheckResult:
 
 
 __all__ = [
-    "DAY", "HOUR", "NOW", "Origin", "arrival", "backup", "daily", "facts", "judged", "known",
+    "AGREED", "DAY", "HOUR", "NOW", "Origin", "arrival", "backup", "daily", "facts", "judged", "known",
     "replace", "report", "result", "server", "unseen",
 ]  # fmt: skip

@@ -438,6 +438,7 @@ def test_every_result_that_asks_for_something_says_what_to_do() -> None:
         if reason in {
             Reason.NO_REDIS, Reason.NOT_FOR_ORIGIN, Reason.FIELD_ABSENT, Reason.SWITCHED_OFF,
             Reason.BASELINE_TOO_SHORT, Reason.NO_PREVIOUS_BACKUP, Reason.NOTHING_TO_JUDGE,
+            Reason.NO_SECOND_OPINION, Reason.TARGET_UNKNOWN,
         }:  # fmt: skip
             continue
         assert len(REMEDIES[reason]) > 20, reason

@@ -47,6 +47,13 @@ STATUS_CHECK = {
     Status.UNREADABLE: CheckId.STRUCTURE,
     Status.TIMEOUT: CheckId.STRUCTURE,
 }
+#: Checks that never withhold the heartbeat by themselves.
+WARNING = {
+    CheckId.SIZE_DROP,
+    CheckId.RDB_FINDINGS,
+    CheckId.RESTORE_TARGET,
+    CheckId.SECOND_OPINION,
+}
 UNKNOWN_STATUSES = {Status.UNSUPPORTED_VERSION, Status.UNREADABLE, Status.TIMEOUT}
 
 
@@ -160,7 +167,7 @@ def result(
     check: CheckId, outcome: Outcome, reason: Reason | None = None, *, location: str | None = "local",
     measured: str = "", limit: str = "", remedy: str = "", severity: Severity | None = None,
 ) -> CheckResult:  # fmt: skip
-    default = Severity.WARN if check is CheckId.SIZE_DROP else Severity.BLOCK
+    default = Severity.WARN if check in WARNING else Severity.BLOCK
     return CheckResult(
         check=check, location=location, outcome=outcome, severity=severity or default,
         reason=reason, measured=measured, limit=limit, remedy=remedy,

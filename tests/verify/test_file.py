@@ -19,9 +19,10 @@ VALID = next(fixture for fixture in fixtures("dense"))
 
 
 def report_of(path: Path | str) -> RdbReport:
-    report = prove(os.fspath(path), engine(), limits=LIMITS)
+    reader = engine()
+    report = prove(os.fspath(path), reader, limits=LIMITS)
     assert isinstance(report, RdbReport)
-    assert report.engine == "rdbtools"
+    assert report.engine == reader.name
     return report
 
 
@@ -118,10 +119,11 @@ class Meddler:
         self.path.unlink()
 
 
+@pytest.mark.parametrize("name", ["auto", "rdbtools"])
 @pytest.mark.parametrize("deed", ["append", "truncate", "overwrite"])
-def test_an_inode_that_changes_is_to_be_looked_at_again(copy: Path, deed: str) -> None:
+def test_an_inode_that_changes_is_to_be_looked_at_again(copy: Path, deed: str, name: str) -> None:
     meddler = Meddler(copy, deed)
-    outcome = prove(os.fspath(copy), engine(), limits=LIMITS, cancelled=meddler.cancelled)
+    outcome = prove(os.fspath(copy), engine(name), limits=LIMITS, cancelled=meddler.cancelled)
     assert isinstance(outcome, Changed)
     assert "while it was read" in outcome.detail
 
@@ -148,7 +150,7 @@ def test_a_reader_that_must_yield_gives_up(tmp_path: Path) -> None:
         return now.st_nlink == 0
 
     with pytest.raises(Cancelled):
-        prove(os.fspath(path), engine(), limits=LIMITS, must_yield=must_yield)
+        prove(os.fspath(path), engine("rdbtools"), limits=LIMITS, must_yield=must_yield)
     assert [now.st_nlink for now in seen] == [1, 0]
     assert stat.S_ISREG(seen[0].st_mode)
 

@@ -137,6 +137,7 @@ class Gate:
         fd: int,
         *,
         limits: Limits,
+        depth: str = "full",
         progress: Callable[[int], None],
         cancelled: Callable[[], bool],
     ) -> RdbReport:

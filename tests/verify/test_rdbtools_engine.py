@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.model import RdbReport, Status
-from exporter.verify.engines import Cancelled, EngineUnavailable, Limits, engine
+from exporter.model import DuplicatesSearched, RdbReport, Status
+from exporter.verify.engines import Cancelled, Depth, EngineUnavailable, Limits, engine
 from tests.verify.truths import fixtures
 
 PLENTY = Limits(timeout_seconds=60, memory_bytes=1 << 30)
@@ -132,7 +132,7 @@ def test_a_pipe_that_stays_silent_is_a_timeout() -> None:
 
 def test_cpu_time_is_limited_where_the_parent_does_not_look(endless: Path) -> None:
     with opened(endless) as fd:
-        arguments = (1 << 30, 1, os.getpid())
+        arguments = (1 << 30, 1, os.getpid(), 0)
         done = subprocess.run(
             [sys.executable, "-I", "-m", "exporter.verify.rdbtools_child", *map(str, arguments)],
             stdin=fd,
@@ -248,7 +248,7 @@ import os, sys, threading
 from exporter.verify.engines import Limits, engine
 out, into = os.pipe()
 limits = Limits(timeout_seconds=600, memory_bytes=1 << 30)
-engine().read(out, limits=limits, progress=lambda n: None, cancelled=lambda: False)
+engine("rdbtools").read(out, limits=limits, progress=lambda n: None, cancelled=lambda: False)
 """
 
 
@@ -286,7 +286,29 @@ def test_an_error_while_reading_is_unreadable_with_its_text() -> None:
 
 
 def test_engines_that_are_not_here_say_what_to_do() -> None:
-    assert engine("auto").name == "rdbtools"
-    for name in ("native", "perl"):
-        with pytest.raises(EngineUnavailable, match="use"):
-            engine(name)
+    with pytest.raises(EngineUnavailable, match="use"):
+        engine("perl")
+
+
+@pytest.mark.parametrize("depth", ["checksum", "structure", "full"])
+def test_whatever_depth_is_asked_for_it_is_structure(depth: Depth) -> None:
+    with opened(VALID.path) as fd:
+        report = engine("rdbtools").read(
+            fd, limits=PLENTY, depth=depth, progress=quiet, cancelled=never
+        )
+    assert (report.status, report.depth, report.engine) == (Status.VALID, "structure", "rdbtools")
+    assert report.duplicates_searched == DuplicatesSearched(part=1, of=1)
+    assert report.keys > 0
+
+
+def test_the_rate_is_kept(tmp_path: Path) -> None:
+    """200 kB at 100 kB a second take two seconds, but for the first tenth."""
+    path = tmp_path / "a.rdb"
+    member = b"\x80" + (200_000).to_bytes(4, "big") + bytes(200_000)
+    path.write_bytes(b"REDIS0002\xfe\x00\x00\x01k" + member + b"\xff")
+    with opened(path) as fd:
+        report = read(
+            fd, Limits(timeout_seconds=60, memory_bytes=1 << 30, bytes_per_second=100_000)
+        )
+    assert report.status is Status.VALID
+    assert report.seconds > 1.8

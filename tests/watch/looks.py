@@ -10,7 +10,9 @@ from tests.servers import RealServer
 
 NOW = 1_900_000_000.0
 PASSWORD = "s3cret-pässword"
-MINIMAL = f"user backupwatch reset on >{PASSWORD} -@all +ping +info +lastsave +config|get"
+MINIMAL = (
+    f"user backupwatch reset on >{PASSWORD} -@all +ping +info +lastsave +config|get +module|list"
+)
 
 
 Watch = Callable[..., RedisServer]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.model import PACKED
 from exporter.watch.candidate_name import is_temporary, matcher
 from tests.watch.watched import Watched, write
 
@@ -44,11 +45,23 @@ def test_any_name_can_be_judged(name: str) -> None:
 
 
 def test_the_pattern_is_case_sensitive_and_says_nothing_of_others(tmp_path: Path) -> None:
-    for name in ("a.rdb", "A.RDB", "notes.txt", "b.rdb.zst"):
+    for name in ("a.rdb", "A.RDB", "notes.txt", "b.rdb.zip", "c.rdb.GZ", "d.gz", "e.rdb.gz.gz"):
         write(tmp_path / name)
     listing = Watched(tmp_path).look()
     assert [backup.name for backup in listing.backups] == ["a.rdb"]
     assert listing.ignored == 0
+
+
+@pytest.mark.parametrize("ending", sorted(PACKED))
+def test_compressed_dumps_are_taken_where_plain_ones_are(tmp_path: Path, ending: str) -> None:
+    """A job that starts to compress its dumps goes on being watched; unfinished ones stay out."""
+    for name in (f"a.rdb.{ending}", f"temp-1.rdb.{ending}", f"b.rdb.{ending}.tmp"):
+        write(tmp_path / name)
+    assert list(Watched(tmp_path).backups()) == [f"a.rdb.{ending}"]
+    assert list(Watched(tmp_path, pattern="?.rdb").backups()) == [f"a.rdb.{ending}"]
+    assert not Watched(tmp_path, pattern="a.rdb").backups()
+    assert not Watched(tmp_path, pattern="*.dump").backups()
+    assert matcher(f"*.rdb.{ending}")(f"a.rdb.{ending}")
 
 
 def test_a_pattern_without_wildcards_means_that_file(tmp_path: Path) -> None:

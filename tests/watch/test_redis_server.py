@@ -6,9 +6,12 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from exporter.model import Reason, ServerView, Unseen
-from exporter.watch.redis_server import CONFIG_NAMES
+from exporter.watch.redis_server import CONFIG_NAMES, _module_names
 from tests.conftest import ServerFactory
 from tests.servers import RealServer, until
 from tests.watch.looks import MINIMAL, NOW, PASSWORD, Watch, acl_log, seen, unseen
@@ -111,6 +114,8 @@ def test_a_loading_server_is_seen_as_loading(any_server: ServerFactory, watch: W
     assert "loading_total_bytes" in view.info
     assert isinstance(view.lastsave_at, int)
     assert view.config["dbfilename"] == "dump.rdb"
+    assert isinstance(view.modules, Unseen)
+    assert view.modules.reason is Reason.REDIS_LOADING
 
 
 def test_a_setting_of_another_version_is_absent(redis_server: ServerFactory, watch: Watch) -> None:
@@ -118,6 +123,85 @@ def test_a_setting_of_another_version_is_absent(redis_server: ServerFactory, wat
     missing = {name for name, found in value.items() if isinstance(found, Unseen)}
     assert all(value[name].reason is Reason.FIELD_ABSENT for name in missing)  # type: ignore[union-attr]
     assert "enable-protected-configs" not in missing
+
+
+# -- what a restore needs ----------------------------------------------------------------------------
+
+
+def test_the_facts_of_a_target(any_server: ServerFactory, watch: Watch) -> None:
+    """Valkey 9 says that its engine for scripts is a module; neither server has any other."""
+    server = any_server("databases 4")
+    view = seen(watch(server.url))
+    assert view.modules == (frozenset({"lua"}) if server.kind == "valkey" else frozenset())
+    assert view.config["databases"] == "4"
+    assert view.cluster is False
+
+
+def test_a_cluster_node_says_so_and_counts_its_databases(
+    any_server: ServerFactory, watch: Watch
+) -> None:
+    server = any_server("cluster-enabled yes", "databases 9")
+    view = seen(watch(server.url))
+    assert view.cluster is True
+    own = view.config["cluster-databases"]
+    if server.kind == "valkey":
+        assert own == "1"
+    else:
+        assert isinstance(own, Unseen)
+        assert own.reason is Reason.FIELD_ABSENT
+
+
+def test_modules_that_may_not_be_listed_spoil_nothing_else(
+    any_server: ServerFactory, watch: Watch
+) -> None:
+    """As with the rights that an earlier release asked for."""
+    server = any_server(f"user w reset on >{PASSWORD} -@all +ping +info +lastsave +config|get")
+    watcher = watch(server.url, username="w", password=PASSWORD)
+    for _ in range(3):
+        view = seen(watcher)
+        assert isinstance(view.modules, Unseen)
+        assert view.modules.reason is Reason.REDIS_COMMAND_DENIED
+        assert isinstance(view.lastsave_at, int)
+        assert view.config["dir"] == str(server.dir)
+    assert [entry[1] for entry in acl_log(server)] == [1]  # type: ignore[index]
+    server.client().acl_setuser("w", enabled=True, commands=["+module|list"])
+    later = watcher.look(NOW + 3600)
+    assert isinstance(later, ServerView)
+    assert isinstance(later.modules, frozenset)
+
+
+def test_a_renamed_module_command_is_a_value(any_server: ServerFactory, watch: Watch) -> None:
+    server = any_server('rename-command MODULE ""')
+    view = seen(watch(server.url))
+    assert isinstance(view.modules, Unseen)
+    assert view.modules.reason is Reason.REDIS_COMMAND_DENIED
+    assert view.config["dbfilename"] == "dump.rdb"
+
+
+@pytest.mark.parametrize(
+    ("answer", "names"),
+    [
+        ([], frozenset()),
+        ([[b"name", b"bf", b"ver", 20612]], {"bf"}),
+        ([[b"name", b"ReJSON", b"ver", 1, b"path", b"/x", b"args", []]], {"ReJSON"}),
+        ([[b"ver", 1, b"name", b"vectorset"], [b"name", b"lua"]], {"vectorset", "lua"}),
+        ([[b"name", b"evil\x1b[31m\n"]], {"evil [31m"}),
+        (None, None),
+        (b"text", None),
+        (7, None),
+        ([7], None),
+        ([[]], None),
+        ([[b"name"]], None),
+        ([[b"name", 7]], None),
+    ],
+)
+def test_what_module_list_may_answer(answer: Any, names: frozenset[str] | None) -> None:
+    found = _module_names(answer, NOW)
+    if names is None:
+        assert isinstance(found, Unseen)
+        assert found.reason is Reason.REDIS_PROTOCOL_ERROR
+    else:
+        assert found == names
 
 
 # -- least privilege --------------------------------------------------------------------------------
@@ -139,7 +223,7 @@ def test_the_minimal_user_sees_all_and_leaves_no_trace(
     assert isinstance(view.lastsave_at, int)
     assert not [name for name, found in view.config.items() if unwanted(found)]
     assert acl_log(server) == []
-    # No HELLO, SELECT, CLIENT, PING. (MONITOR leaves out CONFIG, which the next test counts.)
+    # No HELLO, SELECT, CLIENT, PING. (MONITOR leaves out CONFIG and MODULE: the next test counts.)
     login, look = ["AUTH (redacted) (redacted)"], ["INFO all", "LASTSAVE"]
     assert commands == login + look + look + login + look
 
@@ -153,7 +237,13 @@ def test_a_look_sends_what_it_needs_and_nothing_else(
     seen(watch(server.url, username="backupwatch", password=PASSWORD))
     calls = {name[8:]: row["calls"] for name, row in client.info("commandstats").items()}
     calls.pop("config|resetstat")
-    assert calls == {"auth": 1, "info": 1, "lastsave": 1, "config|get": len(CONFIG_NAMES)}
+    assert calls == {
+        "auth": 1,
+        "info": 1,
+        "lastsave": 1,
+        "config|get": len(CONFIG_NAMES),
+        "module|list": 1,
+    }
 
 
 def unwanted(found: str | Unseen) -> bool:
@@ -188,8 +278,11 @@ def test_denied_config_and_lastsave_are_values(any_server: ServerFactory, watch:
             assert isinstance(found, Unseen)
             assert found.reason is Reason.REDIS_COMMAND_DENIED
             assert "+config|get" in found.detail
+        assert isinstance(view.modules, Unseen)
+        assert view.modules.reason is Reason.REDIS_COMMAND_DENIED
+        assert "+module|list" in view.modules.detail
     counts = [entry[1] for entry in acl_log(server)]  # type: ignore[index]
-    assert counts == [1, 1], "a refused command is asked once, not at each look"
+    assert counts == [1, 1, 1], "a refused command is asked once, not at each look"
 
 
 def test_a_right_given_later_is_used(redis_server: ServerFactory, watch: Watch) -> None:

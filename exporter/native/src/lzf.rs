@@ -172,6 +172,10 @@ impl Walk {
                 };
                 at += 1;
                 if (u64::from(control & 0x1F) << 8 | u64::from(*low)) >= made {
+                    // What was wrong first counts, however the bytes came.
+                    if made > self.size {
+                        return wrong();
+                    }
                     return corrupt("an LZF string refers to bytes before its start");
                 }
                 made += length;

@@ -120,7 +120,14 @@ fn read<'py>(
     dict.set_item("bytes", bytes)?;
     dict.set_item("seconds", seconds)?;
     dict.set_item("engine", "native")?;
-    dict.set_item("depth", depth)?;
+    // More than a checksum was read where there is none.
+    let walked = dict.contains("keys")?;
+    let done = if depth == "checksum" && walked {
+        "structure"
+    } else {
+        depth
+    };
+    dict.set_item("depth", done)?;
     Ok(Some(dict))
 }
 

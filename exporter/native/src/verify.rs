@@ -210,14 +210,15 @@ fn of_reader<R: Read>(
 ) -> Result<Ending> {
     let head = head(&mut reader)?;
     let Some(magic) = Magic::read(&head) else {
-        return Ok(no_magic(&head));
+        return container_first(&mut reader, no_magic(&head));
     };
     *magic_out = Some(magic);
     if !magic.known() {
         return unknown_version(&mut reader, magic);
     }
-    if options.depth == Depth::Checksum {
-        let ending = ends(&mut reader, magic)?;
+    // Without a checksum its end alone would prove nothing: one bit makes REDIS0002 of REDIS0012.
+    if options.depth == Depth::Checksum && magic.has_checksum() {
+        let ending = ends(&mut reader)?;
         return Ok(trailing(&reader, ending));
     }
     let tally = Tally::new(
@@ -308,8 +309,17 @@ fn walked<R: Read>(walk: &mut Walk<R>) -> Result<Ending> {
             }
             why => Err(Stop(Box::new(why))),
         },
-        ending => ending,
+        Ok(ending) if ending.status == Status::Valid => Ok(ending),
+        Ok(ending) => container_first(&mut walk.reader, ending),
     }
+}
+
+/// Reads a compressed input to its end: where that is broken, it explains what is wrong inside.
+fn container_first<R: Read>(reader: &mut Reader<R>, ending: Ending) -> Result<Ending> {
+    if reader.compression().is_some() {
+        reader.drain()?;
+    }
+    Ok(ending)
 }
 
 /// The CRC, and that nothing follows it.
@@ -432,15 +442,9 @@ fn unknown_version<R: Read>(reader: &mut Reader<R>, magic: Magic) -> Result<Endi
 }
 
 /// Depth `checksum`: the end stands where it must, and the checksum covers everything before it.
-fn ends<R: Read>(reader: &mut Reader<R>, magic: Magic) -> Result<Ending> {
+fn ends<R: Read>(reader: &mut Reader<R>) -> Result<Ending> {
     let (computed, last) = reader.drain()?;
     let size = reader.tell_end();
-    if !magic.has_checksum() {
-        if last.last() == Some(&op::EOF) {
-            return Ok(Ending::valid(None, None));
-        }
-        return Ok(no_end(size));
-    }
     let stored = stored_crc(&last);
     if stored == 0 && computed == 0 {
         // The CRC of a file with its own CRC at its end is 0, and stays so over zeros.
