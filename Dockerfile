@@ -4,15 +4,22 @@
 # distribution's own is installed. Both stages stand on it, so that the environment built in the
 # first finds the same interpreter in the second.
 ARG BASE=python:3.13-slim-bookworm
+# Where the toolchain of the native engine is taken from: any image that has it where the official
+# ones do, in /usr/local/cargo and /usr/local/rustup. Distributions' own are often too old.
+ARG RUST=rust:1-slim-bookworm
+
+# hadolint ignore=DL3006
+FROM ${RUST} AS rust
 
 # hadolint ignore=DL3006
 FROM ${BASE} AS build
 SHELL ["/bin/sh", "-euc"]
 ENV DEBIAN_FRONTEND=noninteractive PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-# One library is compiled. Where python3 is the distribution's, so are its headers.
+# The native engine and one library are compiled. Where python3 is the distribution's, so are its
+# headers. ca-certificates: pip brings its own, cargo does not.
 # hadolint ignore=DL3008,SC2086
 RUN apt-get update; \
-    packages="gcc libc6-dev"; \
+    packages="gcc libc6-dev ca-certificates"; \
     if ! command -v python3 || [ "$(command -v python3)" = /usr/bin/python3 ]; then \
         packages="$packages python3 python3-venv python3-dev"; \
     fi; \
@@ -26,10 +33,17 @@ RUN --mount=type=secret,id=ca \
     if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi; \
     python3 -m venv /opt/venv; \
     /opt/venv/bin/pip install --require-hashes -r requirements.lock
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY exporter exporter
+# REQUIRE_NATIVE: an image without its engine is none.
+ENV RUSTUP_HOME=/usr/local/rustup CARGO_HOME=/tmp/cargo REQUIRE_NATIVE=1
 RUN --mount=type=secret,id=ca \
-    if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi; \
+    --mount=type=bind,from=rust,source=/usr/local/cargo,target=/usr/local/cargo \
+    --mount=type=bind,from=rust,source=/usr/local/rustup,target=/usr/local/rustup \
+    if [ -s /run/secrets/ca ]; then \
+        export PIP_CERT=/run/secrets/ca CARGO_HTTP_CAINFO=/run/secrets/ca; \
+    fi; \
+    export PATH="/usr/local/cargo/bin:$PATH"; \
     /opt/venv/bin/pip wheel --no-deps --wheel-dir /dist .; \
     /opt/venv/bin/pip install --no-deps /dist/*.whl; \
     /opt/venv/bin/pip check; \

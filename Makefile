@@ -5,6 +5,8 @@
 
 ARGS ?= demo
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
+FUZZ_SECONDS ?= 3600
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -16,29 +18,49 @@ SHELL := /bin/bash
 TEST_COMMANDS := redis-server=redis-server promtool=prometheus chromium=chromium
 IMAGE_COMMANDS := buildah=buildah mmdebstrap=mmdebstrap
 
+# The native engine: what it is built from, and by which cargo (or why by none). That is looked up
+# each time, so that a Rust that came, went or grew too old since is seen.
+NATIVE := exporter/_native.abi3.so
+CRATE := exporter/native
+CRATE_FILES := setup.py $(CRATE)/toolchain.py $(CRATE)/Cargo.toml $(CRATE)/Cargo.lock \
+	$(shell find $(CRATE)/src)
+RUST := $(VENV)/.rust
+WITH_RUST = PATH="$$(cat $(RUST)):$$PATH" PYO3_PYTHON="$(CURDIR)/$(BIN)/python"
+
 .PHONY: help
 help:
 	@sed -n '1,4s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
-	@echo "other targets: lint test-long image lock system-packages clean"
+	@echo "other targets: lint test-long bench fuzz image lock system-packages clean"
 
 # ---- running
 
 # exec: one process in the foreground gets the terminal's signals, and nothing is left behind.
 .PHONY: run
 run: $(VENV)/.installed
+	@[ -e $(NATIVE) ] || ./.ci/without-native $(RUST)
 	@exec $(BIN)/python -m exporter $(ARGS)
 
-$(VENV)/.installed: pyproject.toml requirements-run.lock | $(BIN)/python
+$(VENV)/.installed: pyproject.toml $(CRATE_FILES) $(RUST) $(VENV)/.requirements | $(BIN)/python
 	@echo "installing into $(VENV)"
-	@$(PIP) install --require-hashes -r requirements-run.lock
 	@$(PIP) install --no-deps --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml requirements-dev.lock | $(BIN)/python
-	@echo "installing into $(VENV), with the tools for tests"
-	@$(PIP) install --require-hashes -r requirements-dev.lock
-	@$(PIP) install --no-deps --editable .
+# Tests have no use for a package without its engine; one that is missing is built again.
+$(VENV)/.installed-dev: pyproject.toml $(CRATE_FILES) $(RUST) $(VENV)/.requirements-dev \
+		$(if $(wildcard $(NATIVE)),,FORCE) | $(BIN)/python rust
+	@echo "installing into $(VENV), with the native engine"
+	@REQUIRE_NATIVE=1 $(PIP) install --no-deps --editable .
 	@touch $(VENV)/.installed $@
+
+$(VENV)/.requirements: requirements-run.lock | $(BIN)/python
+	@echo "installing the dependencies into $(VENV)"
+	@$(PIP) install --require-hashes -r requirements-run.lock
+	@touch $@
+
+$(VENV)/.requirements-dev: requirements-dev.lock | $(BIN)/python
+	@echo "installing the dependencies into $(VENV), with the tools for tests"
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $(VENV)/.requirements $@
 
 $(BIN)/python:
 	@./.ci/make-venv "$(PYTHON)" $(VENV)
@@ -46,20 +68,47 @@ $(BIN)/python:
 # ---- testing
 
 .PHONY: test
-test: system-packages $(VENV)/.installed-dev
+test: rust system-packages $(VENV)/.installed-dev test-crate
 	@$(BIN)/python -m pytest -m "not long" $(PYTEST_ARGS)
 
 .PHONY: test-long
-test-long: system-packages $(VENV)/.installed-dev
+test-long: rust system-packages $(VENV)/.installed-dev test-crate
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+.PHONY: test-crate
+test-crate: $(RUST) | rust
+	@echo "testing the crate"
+	@$(WITH_RUST) cargo test --quiet --locked --no-default-features --manifest-path $(CRATE)/Cargo.toml
+
 .PHONY: lint
-lint: $(VENV)/.installed-dev
+lint: $(VENV)/.installed-dev $(RUST)
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/hadolint Dockerfile
+	@$(WITH_RUST) ./.ci/lint-crate $(CRATE)/Cargo.toml
+
+.PHONY: bench
+bench: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+# What it finds is kept by: make fuzz FUZZ_SECONDS=keep
+.PHONY: fuzz
+fuzz: $(RUST) | rust
+	@$(WITH_RUST) ./$(CRATE)/fuzz/run $(FUZZ_SECONDS)
+
+# One line about what to install, before anything else is.
+.PHONY: rust
+rust: | $(BIN)/python
+	@$(BIN)/python $(CRATE)/toolchain.py >/dev/null
+
+$(RUST): FORCE | $(BIN)/python
+	@found=$$($(BIN)/python $(CRATE)/toolchain.py 2>&1) || true; \
+		[ "$$found" = "$$(cat $@ 2>/dev/null)" ] || echo "$$found" >$@
+
+.PHONY: FORCE
+FORCE:
 
 .PHONY: system-packages
 system-packages:
@@ -92,5 +141,5 @@ $(VENV)/.uv/bin/uv: | $(BIN)/python
 
 .PHONY: clean
 clean:
-	rm -rf $(VENV) .image build dist *.egg-info .*_cache .hypothesis
+	rm -rf $(VENV) .image build dist *.egg-info .*_cache .hypothesis $(CRATE)/target exporter/_native.*.so
 	find exporter tests -name __pycache__ -prune -exec rm -rf {} +

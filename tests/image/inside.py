@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT, WORK = Path(sys.argv[1]), Path(sys.argv[2])
 IMAGE = json.loads((WORK / "image.json").read_text())["Docker"]["config"]
 PORT = 19391
+COMPILERS = ("cc", "gcc*", "ld", "rustc", "cargo")
 NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 #: A noisy machine may take long; what never comes is what fails.
 DEADLINE_SECONDS = 60.0
@@ -70,6 +71,8 @@ def answer(*args: str) -> tuple[int, str]:
 def commands(entry: list[str]) -> None:
     code, said = answer(*entry, "--version")
     held("entry point starts", true=code == 0, detail=said)
+    code, said = answer("/opt/venv/bin/python", "-c", "import exporter._native")
+    held("the native engine is in it", true=code == 0, detail=said)
     code, said = answer(*entry, "verify", "/mnt/dump.rdb")
     held("verify: a whole dump is valid", true=code == 0 and said.startswith("valid"), detail=said)
     code, said = answer(*entry, "verify", "/mnt/cut.rdb")
@@ -117,6 +120,8 @@ def main() -> None:
     held("the root is read-only", true=code != 0 and "Read-only" in said, detail=said)
     code, _ = answer("/bin/sh", "-c", "true")
     held("no shell can be started", true=code != 0)
+    left = [str(path) for name in COMPILERS for path in ROOT.glob(f"**/bin/{name}")]
+    held("no compiler is in it", true=not left, detail=left)
     commands(entry)
     sidecar(entry)
 
