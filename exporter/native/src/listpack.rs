@@ -56,7 +56,7 @@ impl<'a> Entries<'a> for Listpack<'a> {
             return self.end();
         };
         self.taken += 1;
-        // The three common forms with the back length that they must have, in one look.
+        // The common forms with the back length that they must have, in one look.
         match *head {
             0..0x80 => {
                 if let [1, rest @ ..] = after {
@@ -79,7 +79,7 @@ impl<'a> Entries<'a> for Listpack<'a> {
                     return Ok(Some(Text::Integer(thirteen_bits(*head, *low))));
                 }
             }
-            0xE0..0xF0 => {
+            0xE0..=0xEF => {
                 if let [low, after @ ..] = after
                     && let size = usize::from(head & 0x0F) << 8 | usize::from(*low)
                     && let Some((text, [high, low, rest @ ..])) = after.split_at_checked(size)
@@ -89,6 +89,20 @@ impl<'a> Entries<'a> for Listpack<'a> {
                 {
                     self.rest = rest;
                     return Ok(Some(Text::Bytes(text)));
+                }
+            }
+            0xF1 => {
+                if let [a, b, 3, rest @ ..] = after {
+                    self.rest = rest;
+                    let value = i16::from_le_bytes([*a, *b]);
+                    return Ok(Some(Text::Integer(i64::from(value))));
+                }
+            }
+            0xF2 => {
+                if let [a, b, c, 4, rest @ ..] = after {
+                    self.rest = rest;
+                    let value = i32::from_le_bytes([0, *a, *b, *c]) >> 8;
+                    return Ok(Some(Text::Integer(i64::from(value))));
                 }
             }
             _ => {}

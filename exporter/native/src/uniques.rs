@@ -185,10 +185,10 @@ impl Uniques {
             return None;
         }
         self.list.sort_unstable();
-        self.list
-            .array_windows()
-            .find(|[one, next]| one == next)
-            .map(|[one, _]| *one)
+        self.list.windows(2).find_map(|pair| match pair {
+            [one, next] if one == next => Some(*one),
+            _ => None,
+        })
     }
 
     /// Which share was searched since the last [`Self::clear`].

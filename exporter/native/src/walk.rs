@@ -31,6 +31,8 @@ pub struct Walk<R: Read> {
     pub(crate) templates: HashMap<u64, u64>,
     pub(crate) sets: Sets,
     types: [Option<Known>; 256],
+    /// The most frequent opcode is legal: no need to look it up.
+    has_expiry_ms: bool,
     expires: bool,
     /// An expiry, idle time or frequency waits for its key.
     dangling: bool,
@@ -42,6 +44,8 @@ impl<R: Read> Walk<R> {
     pub fn new(reader: Reader<R>, tally: Tally, sets: Sets, full: bool) -> Self {
         Self {
             types: types_of(&tally.magic),
+            has_expiry_ms: opcode_since(tally.magic.dialect, op::EXPIRETIME_MS)
+                .is_some_and(|since| since <= tally.magic.version),
             empty_packed: tally.magic.version >= EMPTY_PACKED_SINCE,
             reader,
             tally,
@@ -64,6 +68,8 @@ impl<R: Read> Walk<R> {
             if let Some(Some(known)) = self.types.get(usize::from(number)) {
                 let known = *known;
                 self.key(known)?;
+            } else if number == op::EXPIRETIME_MS && self.has_expiry_ms {
+                self.expiry_ms()?;
             } else if self.record(number)? {
                 return Ok(());
             }
@@ -143,12 +149,7 @@ impl<R: Read> Walk<R> {
                 self.end()?;
                 return Ok(true);
             }
-            op::EXPIRETIME_MS => {
-                // -1 is how servers say "none"; any other negative time has passed.
-                let due = i64::from_le_bytes(self.reader.array()?);
-                self.expires = due != NO_EXPIRY;
-                self.dangling = true;
-            }
+            op::EXPIRETIME_MS => self.expiry_ms()?,
             op::EXPIRETIME => {
                 self.reader.skip(4)?;
                 self.expires = true;
@@ -191,6 +192,15 @@ impl<R: Read> Walk<R> {
             _ => return unknown(number),
         }
         Ok(false)
+    }
+
+    #[inline]
+    fn expiry_ms(&mut self) -> Result<()> {
+        // -1 is how servers say "none"; any other negative time has passed.
+        let due = i64::from_le_bytes(self.reader.array()?);
+        self.expires = due != NO_EXPIRY;
+        self.dangling = true;
+        Ok(())
     }
 
     fn end(&mut self) -> Result<()> {

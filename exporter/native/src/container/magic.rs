@@ -67,10 +67,12 @@ pub(super) fn sniff<R: Read>(input: &mut Input<R>) -> Result<Option<Format>, Bro
     let mut skipped = false;
     loop {
         let head = input.gather(SNIFF_BYTES).map_err(Broken::Source)?;
-        let announced =
-            |format: &Format| head.starts_with(format.magic()) && (!skipped || format.skips());
+        let may_come = |format: &Format| !skipped || format.skips();
+        let announced = |format: &Format| may_come(format) && head.starts_with(format.magic());
         // No dump begins like a magic, so a file that ends within one was to be compressed.
-        let begun = |format: &Format| !head.is_empty() && format.magic().starts_with(head);
+        let begun = |format: &Format| {
+            may_come(format) && !head.is_empty() && format.magic().starts_with(head)
+        };
         if let Some(format) = Format::ALL.into_iter().find(announced) {
             return Ok(Some(format));
         }
