@@ -17,6 +17,8 @@ use crate::text::Text;
 
 /// So few are compared one by one.
 const FEW: usize = 16;
+/// Members of a small blob that are compared by digests.
+const DIGESTS: usize = 32;
 /// Up to so many a duplicate is known at once, beyond it at the end.
 const TABLE: usize = 1 << 16;
 
@@ -225,7 +227,7 @@ impl Uniques {
 /// So their digests may be cheap: where two are equal nothing is known yet.
 #[derive(Default)]
 pub struct Few {
-    digests: [u64; FEW],
+    digests: [u64; DIGESTS],
     count: usize,
     /// A bit for some bits of each digest.
     seen: u64,
@@ -323,7 +325,7 @@ mod tests {
     #[test]
     fn few_are_told_apart_or_doubted() {
         let mut few = Few::default();
-        for number in 0..FEW {
+        for number in 0..DIGESTS {
             assert!(few.add(Text::Bytes(format!("field:{number}").as_bytes())));
         }
         assert!(!few.add(Text::Bytes(b"one more")));
