@@ -183,11 +183,15 @@ def assess(flags: dict[str, Any]) -> int:
     """
     from exporter.daemon import checkup  # noqa: PLC0415
     from exporter.publish import logs  # noqa: PLC0415
+    from exporter.verify.engines import EngineUnavailable  # noqa: PLC0415
 
     as_json = bool(flags.pop("as_json", False))
     settings = _load(flags)
     logs.configure("error", settings.log_format, settings.secrets())
-    return checkup.run(settings, as_json=as_json, echo=click.echo)
+    try:
+        return checkup.run(settings, as_json=as_json, echo=click.echo)
+    except EngineUnavailable as error:
+        raise click.UsageError(str(error)) from None
 
 
 @cli.command()

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import signal
 import stat
 import sys
@@ -29,6 +30,9 @@ from exporter.verify.file import Changed, prove
 _PROGRESS_FROM_BYTES = 64 << 20
 _STDIN_TIMEOUT_SECONDS = 86400.0
 _CHANGED_TRIES = 3
+#: The bar itself, percent, time to go and rate.
+_BAR_COLUMNS = 72
+_LABEL_LEAST = 6
 
 
 def run(
@@ -131,7 +135,7 @@ def _progress(path: str, size_bytes: int) -> Iterator[Callable[[int], None]]:
         return f"{(read_bytes or 0) / 1e6 / max(time.monotonic() - began, 1e-3):.0f} MB/s"
 
     with click.progressbar(
-        length=size_bytes, label=plain(path), file=sys.stderr, item_show_func=rate
+        length=size_bytes, label=_label(path), file=sys.stderr, item_show_func=rate
     ) as bar:
 
         def show(read_bytes: int) -> None:
@@ -139,6 +143,13 @@ def _progress(path: str, size_bytes: int) -> Iterator[Callable[[int], None]]:
             bar.update(max(0, min(read_bytes, size_bytes) - bar.pos), read_bytes)
 
         yield show
+
+
+def _label(path: str) -> str:
+    """As much of the path's end as leaves the bar on one line, which is drawn over and over."""
+    label = plain(path)
+    room = max(_LABEL_LEAST, shutil.get_terminal_size().columns - _BAR_COLUMNS)
+    return label if len(label) <= room else f"…{label[1 - room :]}"
 
 
 def _json_line(path: str, report: RdbReport) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from exporter.judge import catalogue
 from exporter.judge.remedies import REMEDIES
-from exporter.model import CheckId, Reason
+from exporter.model import FINDINGS, CheckId, Reason
 from exporter.publish import metrics
 from exporter.settings import markdown_table as settings_table
 
@@ -23,6 +23,10 @@ TABLES = {
     "metrics": metrics.markdown_table,
     "checks": catalogue.markdown_table,
     "reasons": catalogue.reasons_table,
+    "findings": lambda: "\n".join(
+        ["| finding | what it is |", "|---|---|"]
+        + [f"| `{kind}` | {meaning} |" for kind, meaning in FINDINGS.items()]
+    ),
 }
 
 _TABLE = re.compile(r"<!-- table:(\w+) -->\n(.*?)<!-- /table -->", re.DOTALL)

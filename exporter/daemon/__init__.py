@@ -35,7 +35,8 @@ from exporter.publish.pings import Pinger
 from exporter.publish.web import WebServer
 from exporter.settings import Problem, Settings, secret_parts
 from exporter.verify.engines import Engine, EngineUnavailable, engine, fallback
-from exporter.verify.queue import Done, Verifier, Why
+from exporter.verify.queue import Why
+from exporter.verify.verifier import Done, Verifier
 from exporter.watch.directory import DirectoryWatch
 from exporter.watch.hints import Hints
 from exporter.watch.mount import is_remote
@@ -153,7 +154,12 @@ class Daemon:
         try:
             web.start()
             remote = is_remote(settings.state_dir)
-            self._ledger = Ledger(Path(settings.state_dir), now=time.time(), network=remote)
+            self._ledger = Ledger(
+                Path(settings.state_dir),
+                now=time.time(),
+                network=remote,
+                engine=self._engine.name,
+            )
         except (ListenError, LedgerBusyError) as error:
             log.error("daemon.refused", detail=str(error))  # noqa: TRY400 - a setting, not a bug
             web.stop()
@@ -242,6 +248,7 @@ class Daemon:
             self._scheduler.run_pending()
             if self._is_time_to_look():
                 self._guarded(self._cycle)
+            self._guarded(self._verifier.rescue)
             self._guarded(self._take_news)
             self._wake.wait(self._pause())
             self._wake.clear()
@@ -262,7 +269,7 @@ class Daemon:
 
     def _dead(self) -> tuple[str, BaseException | None] | None:
         """The thread that a bug ended, if any."""
-        if not self._verifier.alive:
+        if not self._verifier.alive or self._verifier.failure is not None:
             return "verifier", self._verifier.failure
         if self._relay is not None and not self._relay.alive:
             return "heartbeat", self._relay.failure

@@ -15,11 +15,12 @@ from pathlib import Path
 
 from exporter.daemon.assessment import Assessment
 from exporter.ledger import Ledger
-from exporter.model import CheckResult, Notice, Outcome, Snapshot, VerdictState
+from exporter.model import CheckResult, Notice, Outcome, Severity, Snapshot, VerdictState
 from exporter.publish.status_json import status_json
 from exporter.settings import Settings
 from exporter.verify.engines import engine, fallback
-from exporter.verify.queue import Done, Verifier, Why
+from exporter.verify.queue import Why
+from exporter.verify.verifier import Done, Verifier
 from exporter.watch.directory import DirectoryWatch
 from exporter.watch.redis_server import RedisServer
 
@@ -51,8 +52,8 @@ def run(settings: Settings, *, as_json: bool, echo: Callable[[str], None]) -> in
 def assess(settings: Settings) -> Snapshot:
     """Looks twice, the settle time apart, and reads what is not proven, as a first start does."""
     policy = settings.policy
-    ledger = Ledger(Path(settings.state_dir), now=time.time(), read_only=True)
     reader = engine(settings.engine)
+    ledger = Ledger(Path(settings.state_dir), now=time.time(), read_only=True, engine=reader.name)
     done: queue.SimpleQueue[Done] = queue.SimpleQueue()
     server = RedisServer(settings.redis) if settings.redis else None
     watches = {location.name: DirectoryWatch(location) for location in policy.locations}
@@ -106,7 +107,10 @@ def lines(snapshot: Snapshot) -> list[str]:
 
 
 def _line(result: CheckResult) -> str:
-    words = [f"{_SIGNS[result.outcome]:8}{result.location or '-':12} {result.check:18}"]
+    # A fail of a check that only warns withholds nothing.
+    warns = result.outcome is Outcome.FAIL and result.severity is Severity.WARN
+    sign = _SIGNS[Outcome.WARN if warns else result.outcome]
+    words = [f"{sign:8}{result.location or '-':12} {result.check:18}"]
     if result.reason:
         words.append(f"{result.reason}:" if result.measured else f"{result.reason}")
     if result.measured:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import structlog
 
 from exporter.model import CheckResult, Outcome, Snapshot, Status, Verdict
-from exporter.verify.queue import Done
+from exporter.verify.verifier import Done
 
 log = structlog.get_logger()
 

@@ -372,7 +372,7 @@ def second_opinion(at: LocationFacts, facts: Facts) -> Finding:
         elif judged.backup.size_bytes > limit:
             why = f"larger than {size_text(int(limit))}"
         else:
-            why = "no other engine has read it so far"
+            why = "no other engine has read it so far: the sidecar asks one after the verdict"
         return skipped(Reason.NO_SECOND_OPINION, f"{_file(judged)}: {why}")
     both = f"{engine} and {opinion.engine}"
     if opinion.agrees is None:

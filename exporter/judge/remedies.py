@@ -12,7 +12,7 @@ REMEDIES: dict[Reason, str] = {
     Reason.EMPTY: "Look for a full disk or a job that was killed, then take a new backup.",
     Reason.TRUNCATED: "The copy is incomplete: look for a full disk or a broken transfer, then copy again.",
     Reason.BAD_MAGIC: "This is no RDB file: check what the backup job writes, and that backup.pattern matches dumps only.",
-    Reason.UNSUPPORTED_VERSION: "Cannot be verified (which is not: broken): update this tool, or set verify.unsupported to accept_checksum.",
+    Reason.UNSUPPORTED_VERSION: "Cannot be verified (which is not: broken): update this tool, or set verify.unsupported to accept_checksum; where it is packed other than by gzip, install the native engine.",
     Reason.CHECKSUM_MISMATCH: "Bytes changed after the server wrote them: take a new backup, then check disk, memory and transfer.",
     Reason.CORRUPT: "No server would load this safely: take a new backup, and check it with the server's own check tool.",
     Reason.TRAILING_DATA: "Bytes follow the end of the dump: a copy was written over a longer file. Remove the old file before copying.",

@@ -96,9 +96,10 @@ def _version(report: RdbReport, server: Target) -> _Answer:
     if report.server_version:
         text += f" of {report.dialect} {report.server_version}"
     if able is None:
-        return _Answer(
-            Outcome.SKIP, Reason.TARGET_UNKNOWN, f"{text}: nobody here knows whether it loads that"
-        )
+        why = "whether it loads that is not known"
+        if server.version is None:
+            why = "the target's version is not known: set target.version"
+        return _Answer(Outcome.SKIP, Reason.TARGET_UNKNOWN, f"{text}: {why}")
     return _Answer(
         Outcome.FAIL,
         Reason.TARGET_VERSION_TOO_OLD,

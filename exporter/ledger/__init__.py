@@ -39,11 +39,18 @@ class Ledger:
     """The state of one sidecar. All methods may be called from any thread."""
 
     def __init__(
-        self, state_dir: Path, *, now: float, network: bool = False, read_only: bool = False
+        self,
+        state_dir: Path,
+        *,
+        now: float,
+        network: bool = False,
+        read_only: bool = False,
+        engine: str = "",
     ) -> None:
         """Raises :class:`LedgerBusyError` where another ``run`` holds ``state_dir``.
 
-        ``read_only`` takes a copy into memory, beside a ``run`` or without one.
+        ``engine`` is the name of the one that will prove. ``read_only`` takes a copy into memory,
+        beside a ``run`` or without one.
         """
         self._database = Database(state_dir, now=now, network=network, read_only=read_only)
         self._mutex = threading.RLock()
@@ -55,7 +62,7 @@ class Ledger:
             self._places.clear()
             self._proofs.clear()
             self._database.set_aside(now)
-        self._forget_other_writers()
+        self._forget_other_writers(engine)
 
     @property
     def notices(self) -> tuple[Notice, ...]:
@@ -184,16 +191,19 @@ class Ledger:
                 gone=gone is not None,
             )
 
-    def _forget_other_writers(self) -> None:
-        """After an update, what an older release could not read or called broken is read again."""
-        if self._database.read("SELECT version FROM writer") == [(__version__,)]:
+    def _forget_other_writers(self, engine: str) -> None:
+        """After an update, what an older release could not read or called broken is read again;
+        so it is after a change of the engine.
+        """
+        writer = f"{__version__} {engine}".strip()
+        if self._database.read("SELECT version FROM writer") == [(writer,)]:
             return
         again = [i for i, p in self._proofs.items() if p.report.status is not Status.VALID]
         for identity in again:
             del self._proofs[identity]
         self._database.write(
             ("DELETE FROM writer", ()),
-            ("INSERT INTO writer VALUES (?)", (__version__,)),
+            ("INSERT INTO writer VALUES (?)", (writer,)),
             *(("DELETE FROM proofs WHERE identity = ?", (identity,)) for identity in again),
         )
 

@@ -118,7 +118,7 @@ class RdbReport:
             int(db): (row["keys"], row["expires"])
             for db, row in known.get("keys_by_db", {}).items()
         }
-        known["findings"] = tuple(Finding(**row) for row in raw.get("findings", ()))
+        known["findings"] = tuple(Finding(**row) for row in raw.get("findings") or ())
         needs = dict(raw.get("needs") or {})
         known["needs"] = Needs(**{**needs, "modules": tuple(needs.get("modules", ()))})
         searched = raw.get("duplicates_searched")
@@ -131,7 +131,7 @@ class RdbReport:
 
 
 #: What a report at depth checksum does not know; null in its JSON form, never 0.
-_COUNTS = ("keys", "expires", "keys_by_db", "keys_by_type", "functions")
+_COUNTS = ("keys", "expires", "keys_by_db", "keys_by_type", "functions", "findings", "needs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -139,6 +139,7 @@ class StatusPage:
             skipped=[each for each in snapshot.results if each.outcome is Outcome.SKIP],
             notices=notices(snapshot),
             fallback_engine=FALLBACK_ENGINE,
+            fallen_back=any(notice.id == "engine_fallback" for notice in snapshot.notices),
             config_shown=CONFIG_SHOWN,
             pending_shown=PENDING_SHOWN,
             listed=lambda state: isinstance(state.seen, Listing),

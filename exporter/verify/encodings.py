@@ -247,6 +247,6 @@ def zipmap(blob: bytes) -> list[bytes]:
         raise Corrupt("a zipmap's last field has no value")
     if pairs == 0:
         raise Corrupt("a zipmap is empty")
-    if blob[0] < 254 and blob[0] != pairs:
+    if blob[0] != 254 and blob[0] != pairs:  # 254: too many to tell
         raise Corrupt("a zipmap's count is wrong")
     return texts

@@ -18,13 +18,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from exporter.model import RdbReport, Status
+from exporter.model import ChecksumState, RdbReport, Status
 from exporter.verify.engines import Cancelled, Depth, Limits
 
 _NAME = "native"
 _MODULE = "exporter._native"
 _BLOCK_BYTES = 256 << 10
 _POLL_SECONDS = 0.05
+#: To the extension 0 would be no limit.
+_LEAST_SECONDS = 0.001
 
 
 def load() -> Any | str:
@@ -45,6 +47,10 @@ def load() -> Any | str:
 
 class _TimeOverError(Exception):
     """The input gave nothing within the limit; never leaves this file."""
+
+
+class _NoChecksumError(Exception):
+    """Depth checksum was asked for, of an input without one that can't be read again."""
 
 
 class _Waiting:
@@ -78,7 +84,7 @@ class _Ticks:
     """Progress and cancellation, called by the extension; keeps what they raised."""
 
     def __init__(self, progress: Callable[[int], None], cancelled: Callable[[], bool]) -> None:
-        self._progress, self._cancelled = progress, cancelled
+        self._progress, self.cancelled = progress, cancelled
         self.stored_bytes = 0
         self.raised: BaseException | None = None
 
@@ -86,7 +92,7 @@ class _Ticks:
         self.stored_bytes = stored_bytes
         try:
             self._progress(stored_bytes)
-            return self._cancelled()
+            return self.cancelled()
         except BaseException as error:
             self.raised = error
             raise
@@ -120,35 +126,11 @@ class NativeEngine:
         if cancelled():
             raise Cancelled
         ticks = _Ticks(progress, cancelled)
-        part = next(self._parts)
-
-        def once(source: int | _Waiting, suspect: int | None = None) -> dict[str, Any]:
-            answer: dict[str, Any] | None = self._module.read(
-                source,
-                depth=depth,
-                tick=ticks,
-                timeout_seconds=limits.timeout_seconds,
-                memory_bytes=limits.memory_bytes,
-                duplicates_bytes=limits.duplicates_bytes,
-                part=part,
-                bytes_per_second=limits.bytes_per_second,
-                block_bytes=_BLOCK_BYTES,
-                suspect=suspect,
-            )
-            if answer is None:
-                raise Cancelled
-            return answer
-
         try:
-            source = _source(fd, started + limits.timeout_seconds, cancelled)
-            begin = os.lseek(fd, 0, os.SEEK_CUR) if isinstance(source, int) else 0
-            answer = once(source)
-            suspect = answer.get("suspect")
-            if suspect is not None and isinstance(source, int):
-                # Among very many keys one came twice by its hash. Where, and whether it is really
-                # the same one, shows when it is known what to look for.
-                os.lseek(fd, begin, os.SEEK_SET)
-                answer = once(source, suspect)
+            answer = self._passes(fd, limits, depth, ticks, started)
+        except _NoChecksumError:
+            reason = "it has no checksum, so depth checksum proves nothing: use structure or full"
+            report = _unverified(reason, ticks, depth)
         except _TimeOverError:
             reason = f"not read within the limit of {limits.timeout_seconds:g} s"
             report = _unverified(reason, ticks, depth, Status.TIMEOUT)
@@ -163,6 +145,48 @@ class NativeEngine:
             ticks.stored_bytes = report.bytes
         progress(ticks.stored_bytes)
         return replace(report, seconds=time.monotonic() - started, engine=_NAME)
+
+    def _passes(
+        self, fd: int, limits: Limits, depth: Depth, ticks: _Ticks, started: float
+    ) -> dict[str, Any]:
+        """One reading, and another one where that left a question that only a second answers."""
+        deadline = started + limits.timeout_seconds
+        source = _source(fd, deadline, ticks.cancelled)
+        again = isinstance(source, int)
+        begin = os.lseek(fd, 0, os.SEEK_CUR) if again else 0
+        part = next(self._parts)
+
+        def once(depth: Depth, suspect: int | None = None) -> dict[str, Any]:
+            answer: dict[str, Any] | None = self._module.read(
+                source,
+                depth=depth,
+                tick=ticks,
+                timeout_seconds=max(_LEAST_SECONDS, deadline - time.monotonic()),
+                memory_bytes=limits.memory_bytes,
+                duplicates_bytes=limits.duplicates_bytes,
+                part=part,
+                bytes_per_second=limits.bytes_per_second,
+                block_bytes=_BLOCK_BYTES,
+                suspect=suspect,
+            )
+            if answer is None:
+                raise Cancelled
+            return answer
+
+        answer = once(depth)
+        suspect = answer.get("suspect")
+        if suspect is not None and again:
+            # Among very many keys one came twice by its hash. Where, and whether it is really the
+            # same one, shows when it is known what to look for.
+            os.lseek(fd, begin, os.SEEK_SET)
+            return once(depth, suspect)
+        if depth == "checksum" and answer.get("checksum") == ChecksumState.DISABLED:
+            # Without a checksum that depth proves nothing; the next one does, a little.
+            if not again:
+                raise _NoChecksumError
+            os.lseek(fd, begin, os.SEEK_SET)
+            return once("structure")
+        return answer
 
 
 def _source(fd: int, deadline: float, cancelled: Callable[[], bool]) -> int | _Waiting:

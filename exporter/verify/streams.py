@@ -114,7 +114,7 @@ class _Node:
 
 
 def _read_node(entries: list[Entry], master: bytes, tally: Tally) -> tuple[int, list[int]]:
-    """Live entries and all ids of one node."""
+    """Number and ids of the live entries of one node."""
     node = _Node(entries)
     live, deleted, fields = node.count(), node.count(), node.count()
     node.skip(fields)
@@ -126,7 +126,9 @@ def _read_node(entries: list[Entry], master: bytes, tally: Tally) -> tuple[int, 
     for _ in range(live + deleted):
         flags = node.number()
         milliseconds, sequence = node.number(), node.number()
-        ids.append((base[0] + milliseconds) % _U64 << 64 | (base[1] + sequence) % _U64)
+        if not flags & _ENTRY_DELETED:
+            # XSETID may go below a deleted one, and new ones follow: servers write and load that.
+            ids.append((base[0] + milliseconds) % _U64 << 64 | (base[1] + sequence) % _U64)
         own, extra = (fields, 3) if flags & _ENTRY_SAME_FIELDS else (2 * node.count(), 4)
         node.skip(own)
         if node.number() != own + extra:

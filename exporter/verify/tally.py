@@ -249,10 +249,11 @@ class Tally(RdbCallback):  # type: ignore[misc]  # the library is untyped
         )
 
     def needs(self) -> Needs:
+        # Keys and expires have a table each.
         resizes = (
-            db.resize[0]
+            max(db.resize)
             for db in self._dbs.values()
-            if db.resize is not None and db.resize[0] >= _RESIZEDB_FOLD * max(db.keys, 1)
+            if db.resize is not None and max(db.resize) >= _RESIZEDB_FOLD * max(db.keys, 1)
         )
         return Needs(
             modules=tuple(sorted(self.modules)),

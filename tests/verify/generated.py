@@ -14,12 +14,15 @@ from random import Random
 
 from anycrc import Model
 
-from tests.verify.generated_values import TYPES, length, raw, string, value
+from tests.verify.generated_blobs import length, raw, string
+from tests.verify.generated_values import TYPES, module_id, value
 
 _CRC = Model("CRC64-REDIS")
 FIRST_WITH_CRC = 5
 MAGICS = (*(f"REDIS{version:04}" for version in range(1, 16)), "VALKEY080")
-_MODULE = sum(ord_ << shift for ord_, shift in zip(range(9), range(58, 4, -6), strict=True)) | 1
+#: Versions that a check tool knows and that have the most types.
+_MORE_OF = ("REDIS0010", "REDIS0011", "VALKEY080", "VALKEY080", "VALKEY080")
+_MODULE = module_id("mymodule1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +47,15 @@ class _File:
 
     @property
     def version(self) -> int:
-        return int(self.magic.lstrip("REDISVALKEY"))
+        return _version(self.magic)
 
     @property
     def valkey(self) -> bool:
         return self.magic.startswith("VALKEY")
+
+
+def _version(magic: str) -> int:
+    return int(magic[6:])
 
 
 def sealed(body: bytes) -> bytes:
@@ -87,12 +94,13 @@ FILE_FLAWS = {
 
 def flaws_of(magic: str) -> list[tuple[int | None, str]]:
     """(type or None, flaw) that files of this version can have."""
-    version = int(magic.lstrip("REDISVALKEY"))
+    version = _version(magic)
     valkey = magic.startswith("VALKEY")
     out: list[tuple[int | None, str]] = [
         (None, flaw)
         for flaw, since in FILE_FLAWS.items()
-        if (since <= version and since < 80 and not (valkey and since > 11)) or (valkey and since == 80)
+        if (since <= version and since < 80 and not (valkey and since > 11))
+        or (valkey and since == 80)
     ]
     for number in types_of(magic):
         out += [(number, flaw) for flaw in TYPES[number].flaws]
@@ -101,17 +109,21 @@ def flaws_of(magic: str) -> list[tuple[int | None, str]]:
 
 def types_of(magic: str) -> list[int]:
     """Types that servers of this version write, or could have."""
-    version = int(magic.lstrip("REDISVALKEY"))
+    version = _version(magic)
     if magic.startswith("VALKEY"):
-        return [number for number, row in TYPES.items() if row.since <= 11 and number != 22] + [-22]
+        return [*(number for number, row in TYPES.items() if row.since <= 11), -22]
     return [number for number, row in TYPES.items() if 0 < row.since <= version]
 
 
 def build(random: Random, magic: str | None = None, *, flawed: bool | None = None) -> Built:
     """Any file; with a flaw, or sound."""
-    magic = magic or random.choice(MAGICS)
+    magic = magic or random.choice((*MAGICS, *_MORE_OF))
     flawed = random.random() < 0.6 if flawed is None else flawed
-    number, flaw = random.choice(flaws_of(magic)) if flawed else (None, "")
+    number, flaw = None, ""
+    if flawed:
+        of_file = random.random() < 0.35
+        possible = [row for row in flaws_of(magic) if (row[0] is None) == of_file]
+        number, flaw = random.choice(possible)
     file = _File(random=random, magic=magic, flaw=flaw if number is None else "")
     body = magic.encode() + _before_keys(file) + _databases(file, number, flaw)
     flaw = flaw if number is None else f"type {abs(number)}: {flaw}"
@@ -186,7 +198,10 @@ def _templates(file: _File) -> bytes:
     if file.flaw == "a template twice":
         records.append((1, long))
     return b"".join(
-        b"\xf2" + length(number) + length(len(names)) + b"".join(string(file.random, n) for n in names)
+        b"\xf2"
+        + length(number)
+        + length(len(names))
+        + b"".join(string(file.random, n) for n in names)
         for number, names in records
     )
 
@@ -211,9 +226,14 @@ def _databases(file: _File, number: int | None, flaw: str) -> bytes:
         numbers.append(16)
     elif file.flaw == "database 2^31":
         numbers.append((1 << 31) - 1)
-    flawed_in = random.randrange(len(numbers))
+    # Keys before any database go to database 0, where no others may be.
+    first = file.flaw == "keys before any database"
+    flawed_in = 0 if first else random.randrange(len(numbers))
+    numbers = [0, *numbers[1:]] if first else numbers
     return b"".join(
-        _database(file, db, (number, flaw) if at == flawed_in else (None, ""), first=at == flawed_in)
+        _database(
+            file, db, (number, flaw) if at == flawed_in else (None, ""), first=at == flawed_in
+        )
         for at, db in enumerate(numbers)
     )
 

@@ -12,7 +12,15 @@ import pytest
 from exporter.model import ChecksumState, Status
 from exporter.verify import rdb
 from exporter.verify.engines import Depth
-from tests.verify.truths import ENGINES, Fixture, comparable, disagreement, fixtures, read
+from tests.verify.truths import (
+    ENGINES,
+    LEFT_EARLY,
+    Fixture,
+    comparable,
+    disagreement,
+    fixtures,
+    read,
+)
 
 WRITTEN = fixtures("rdb")
 DENSE = fixtures("dense")
@@ -154,7 +162,10 @@ COVERED = [fixture for fixture in SHORT if read(fixture.data).checksum is Checks
 @pytest.mark.parametrize("fixture", some_small_now_all_in_long(COVERED), ids=name)
 def test_no_bit_flips_unseen_at_any_depth(fixture: Fixture) -> None:
     depths: tuple[Depth, ...] = ("full", "structure", "checksum")
+    great = len(fixture.data) > SMALL_BYTES
     for bit, flipped in flips(fixture.data):
+        if great and bit % 11:
+            continue
         for depth in depths:
             report = read(flipped, "native", depth=depth)
             assert report.status is not Status.VALID, (bit, depth)
@@ -166,8 +177,7 @@ def test_no_bit_flips_unseen_at_any_depth(fixture: Fixture) -> None:
 def test_any_read_size_gives_the_same_report(fixture: Fixture, by: str) -> None:
     data = fixture.data
     whole = read(data, by)
-    # What is no RDB, or goes on behind its end, is left in the middle of a block.
-    left = whole.status in (Status.BAD_MAGIC, Status.TRAILING_DATA)
+    left = whole.status in LEFT_EARLY
     for size in (1, 2, 3, 7, 9, 17, 64, 1000, 4096):
         if by == "rdbtools" and len(data) > 4096 and size < 7:
             continue
@@ -178,8 +188,8 @@ def test_any_read_size_gives_the_same_report(fixture: Fixture, by: str) -> None:
 @pytest.mark.parametrize("fixture", some_now_all_in_long(DENSE), ids=name)
 def test_any_read_size_gives_the_same_report_of_a_damaged_file(fixture: Fixture) -> None:
     data = fixture.data
-    damaged = [data[:length] for length in range(len(data))]
-    damaged += [flipped for bit, flipped in flips(data) if bit % 9 == 0]
+    damaged = [data[:length] for length in range(0, len(data), 3)]
+    damaged += [flipped for bit, flipped in flips(data) if bit % 29 == 0]
     for broken in damaged:
         whole = read(broken, "native")
         for size in (1, 2, 7, 64, 4096):

@@ -290,6 +290,7 @@ def test_a_reading_that_is_slowed_down_gets_the_time_for_it() -> None:
 @pytest.fixture
 def broken_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An extension where the package looks for it, in place of the real one."""
+    load()  # so that there is one to be put back: what was absent before would stay as it is
     monkeypatch.setattr(exporter, "__path__", [str(tmp_path), *exporter.__path__])
     monkeypatch.delitem(sys.modules, "exporter._native", raising=False)
     monkeypatch.delattr(exporter, "_native", raising=False)
@@ -317,6 +318,7 @@ def test_a_build_that_is_not_whole_is_not_used(broken_build: Path) -> None:
 
 
 def test_no_build_at_all_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    load()
     monkeypatch.setattr(sys, "meta_path", [Absent(), *sys.meta_path])
     monkeypatch.delitem(sys.modules, "exporter._native", raising=False)
     monkeypatch.delattr(exporter, "_native", raising=False)

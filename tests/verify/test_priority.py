@@ -11,7 +11,7 @@ from exporter.model import Status, VerifyPolicy
 from exporter.verify import priority
 from exporter.verify.engines import Limits, engine
 from exporter.verify.priority import BEST_EFFORT, LAST_LEVEL, NICENESS, io_priority
-from exporter.verify.queue import Verifier
+from exporter.verify.verifier import Verifier
 from tests.verify.test_queue import Gate, Store
 
 DEADLINE_SECONDS = 30

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from exporter.model import Known, Location, Origin, Proof, RdbReport, Reason, Status, VerifyPolicy
+from exporter.verify import verifier
 from exporter.verify.engines import Cancelled, Limits
-from exporter.verify.queue import Done, Job, Shelf, Verifier, Why, next_job
+from exporter.verify.queue import Job, Shelf, Why, next_job
+from exporter.verify.verifier import Done, Verifier
 from tests.judge.builders import DAY, HOUR, NOW, known, replace, report, unseen
 
 HERE = Location(name="local", path="/b")
@@ -131,6 +133,8 @@ class Gate:
         self.open = threading.Event()
         self.error: BaseException | None = None
         self.status = Status.VALID
+        self.deaf = False
+        """Waits as a read() of a hung mount does."""
 
     def read(
         self,
@@ -144,7 +148,7 @@ class Gate:
         self.entered.set()
         progress(5)
         while not self.open.wait(0.01):
-            if cancelled():
+            if not self.deaf and cancelled():
                 raise Cancelled("told to stop")
         if self.error:
             raise self.error
@@ -310,3 +314,51 @@ def test_a_replaced_dump_is_let_go_while_the_disk_is_short(
     finally:
         live.gate.open.set()
         live.verifier.stop()
+
+
+def test_a_read_that_does_not_return_is_given_up(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hung mount must not keep the verdict of before: a thread in the kernel can't be ended."""
+    monkeypatch.setattr(verifier, "NOT_BACK_SECONDS", 0.1)
+    monkeypatch.setattr(VerifyPolicy, "timeout_seconds", lambda *_: 0.1)
+    hung = reader.gate
+    hung.deaf = True
+    assert reader.offer()
+    assert hung.entered.wait(20)
+    deadline = time.monotonic() + 20
+    while not reader.told.is_set():
+        reader.verifier.rescue()
+        assert time.monotonic() < deadline
+    done = reader.wait()
+    assert done.report is not None
+    assert (done.report.status, done.report.reason) == (Status.TIMEOUT, verifier.NOT_BACK)
+    proofs = dict(reader.store.proofs)
+    assert [proof.report.status for proof in proofs.values()] == [Status.TIMEOUT]
+    monkeypatch.undo()
+    # What the lost thread brings in the end is dropped, and another one reads on.
+    lost = [each for each in threading.enumerate() if each.name == "verifier"]
+    assert len(lost) == 2
+    hung.open.set()
+    lost[0].join(20)
+    assert reader.store.proofs == proofs
+    assert reader.verifier.alive
+    assert reader.offer()
+    again = reader.wait()
+    assert again.report is not None
+    assert again.report.status is Status.VALID
+
+
+def test_when_many_reads_do_not_return_the_process_has_to_end(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verifier, "NOT_BACK_SECONDS", 0.0)
+    monkeypatch.setattr(VerifyPolicy, "timeout_seconds", lambda *_: 0.01)
+    reader.gate.deaf = True
+    deadline = time.monotonic() + 20
+    while reader.verifier.failure is None:
+        reader.offer()
+        reader.verifier.rescue()
+        assert time.monotonic() < deadline
+    assert "do not return" in str(reader.verifier.failure)
+    assert len(reader.done) == verifier.LOST_MAX

@@ -25,8 +25,9 @@ from exporter.model import (
 )
 from exporter.verify.engines import Limits, engine
 from exporter.verify.file import prove
-from exporter.verify.queue import Done, Job, Shelf, Verifier, Why, next_job
+from exporter.verify.queue import Job, Shelf, Why, next_job
 from exporter.verify.second_opinion import NO_OPINION, second_opinion
+from exporter.verify.verifier import Done, Verifier
 from tests.judge.builders import DAY, HOUR, NOW, known
 from tests.verify.test_queue import Gate, Store
 from tests.verify.truths import fixtures, read

@@ -26,6 +26,8 @@ const TICK_BYTES: u64 = 32 << 20;
 const ROOM: usize = 64 << 10;
 /// A sleep for the rate limit is cut into such pieces.
 const NAP: Duration = Duration::from_millis(20);
+/// So much of a pause may be made up for.
+const CREDIT: Duration = Duration::from_millis(100);
 
 /// The native engine of redis-backup-exporter.
 #[pymodule]
@@ -181,6 +183,8 @@ struct Clock {
     /// Bytes of the input so far, as stored.
     bytes: Cell<u64>,
     told: RefCell<(Instant, u64)>,
+    /// Seconds in which nothing could be read: they are not made up for by reading faster.
+    idle: Cell<f64>,
 }
 
 impl Clock {
@@ -193,6 +197,7 @@ impl Clock {
             bytes_per_second,
             bytes: Cell::new(0),
             told: RefCell::new((started, 0)),
+            idle: Cell::new(0.0),
         }
     }
 
@@ -222,7 +227,11 @@ impl Clock {
             return Ok(());
         }
         #[allow(clippy::cast_precision_loss)] // of a time
-        let due = self.bytes.get() as f64 / self.bytes_per_second as f64;
+        let due = self.bytes.get() as f64 / self.bytes_per_second as f64 + self.idle.get();
+        let late = self.started.elapsed().as_secs_f64() - due - CREDIT.as_secs_f64();
+        if late > 0.0 {
+            self.idle.set(self.idle.get() + late);
+        }
         loop {
             let early = due - self.started.elapsed().as_secs_f64();
             let Ok(early) = Duration::try_from_secs_f64(early) else {
@@ -376,6 +385,9 @@ fn set_counts(dict: &Bound<'_, PyDict>, counts: &Counts) -> PyResult<()> {
     dict.set_item("needs", needs)?;
     dict.set_item("functions", counts.needs.functions)?;
     dict.set_item("suspect", counts.suspect)?;
+    if !counts.full {
+        return Ok(());
+    }
     let searched = PyDict::new(py);
     searched.set_item("part", counts.share.part + 1)?;
     searched.set_item("of", counts.share.of)?;

@@ -462,8 +462,13 @@ impl<R: Read> Reader<R> {
         let (packed, size) = self.packed_lengths(may_be_empty)?;
         shrink(&mut self.unpacked);
         let place = self.bytes(packed)?;
+        // Both forms are held at once.
+        let packed_bytes = match &place {
+            Place::Buffer(_) => 0,
+            _ => self.gathered.len(),
+        };
         let bytes = usize::try_from(size).unwrap_or(usize::MAX);
-        check_memory(bytes, size, self.memory_bytes)?;
+        check_memory(bytes.saturating_add(packed_bytes), size, self.memory_bytes)?;
         let packed = match place {
             Place::Buffer(range) => self.buf.get(range).unwrap_or_default(),
             _ => &self.gathered,

@@ -31,11 +31,10 @@ impl Sets {
     /// `budget_bytes` and `part` as in [`Uniques`].
     #[must_use]
     pub fn new(budget_bytes: usize, part: u64) -> Self {
-        let share = budget_bytes / 32;
         Self {
-            names: Uniques::new(share, part),
-            consumers: Uniques::new(share, part),
-            pending: Uniques::new(share, part),
+            names: Uniques::new(budget_bytes / 32, part),
+            consumers: Uniques::new(budget_bytes / 32, part),
+            pending: Uniques::new(budget_bytes / 8, part),
         }
     }
 }
@@ -93,6 +92,7 @@ impl<R: Read> Walk<R> {
         if !self.sets.names.distinct() {
             return group_twice();
         }
+        self.tally.searched(self.sets.names.share());
         if generation >= 4 {
             self.idempotence()?;
         }
@@ -130,6 +130,7 @@ impl<R: Read> Walk<R> {
         if !self.sets.names.distinct() {
             return node_key();
         }
+        self.tally.searched(self.sets.names.share());
         if entries.disordered {
             let reason = "a stream's entries have ids that do not grow";
             self.tally.contradiction(Odd::StreamOrder, reason)?;
@@ -185,6 +186,7 @@ impl<R: Read> Walk<R> {
         if !self.sets.pending.distinct() {
             return pending_twice();
         }
+        self.tally.searched(self.sets.pending.share());
         let mut owned = Sum {
             most: ownerless.count,
             ..Sum::default()
@@ -225,6 +227,7 @@ impl<R: Read> Walk<R> {
         if !self.sets.consumers.distinct() {
             return consumer_twice();
         }
+        self.tally.searched(self.sets.consumers.share());
         if generation >= 5 {
             self.nacked(owned)?;
         }
@@ -353,7 +356,12 @@ fn node(blob: &[u8], key: u128, entries: &mut Ids, tally: &mut Tally) -> Result<
         let delta = numbers.number()?.cast_unsigned();
         let ms = milliseconds.wrapping_add(delta);
         let delta = numbers.number()?.cast_unsigned();
-        entries.add(join(ms, sequence.wrapping_add(delta)));
+        let id = join(ms, sequence.wrapping_add(delta));
+        // XSETID may go below an entry that was deleted, and new ones may follow: servers write
+        // and load that.
+        if flags & ENTRY_DELETED == 0 {
+            entries.add(id);
+        }
         let (own, extra) = if flags & ENTRY_SAME_FIELDS == 0 {
             (numbers.count()?.saturating_mul(2), 4)
         } else {

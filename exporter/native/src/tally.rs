@@ -404,8 +404,14 @@ impl Tally {
         if !self.members.distinct() {
             return member_twice(what);
         }
-        self.least_share = self.least_share.least(self.members.share());
+        self.searched(self.members.share());
         Ok(())
+    }
+
+    /// Duplicates of something were looked for in this share.
+    #[inline]
+    pub fn searched(&mut self, share: Share) {
+        self.least_share = self.least_share.least(share);
     }
 
     // The end
@@ -502,7 +508,8 @@ impl Tally {
             .map(|(_, db)| db)
             .chain([&self.current])
             .filter_map(|db| {
-                let (keys, _) = db.resize?;
+                let (keys, expires) = db.resize?;
+                let keys = keys.max(expires); // each has its table
                 (keys >= RESIZEDB_FOLD.saturating_mul(db.keys.max(1))).then_some(keys)
             })
             .max();

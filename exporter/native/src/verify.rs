@@ -91,6 +91,8 @@ pub struct Counts {
     pub findings: Vec<Finding>,
     pub needs: Needs,
     pub share: Share,
+    /// Whether insides of values and duplicates were looked at.
+    pub full: bool,
     /// A key came twice by its hash; where, only another reading can tell.
     pub suspect: Option<u64>,
 }
@@ -239,6 +241,7 @@ fn of_reader<R: Read>(
         findings: tally.findings(),
         needs: tally.needs(),
         share: tally.share(),
+        full: options.depth == Depth::Full,
         suspect: tally.suspect(),
     });
     Ok(trailing(&walk.reader, ending?))

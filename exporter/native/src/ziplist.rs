@@ -211,7 +211,8 @@ pub fn zipmap<'a>(blob: &'a [u8], mut visit: impl FnMut(Text<'a>) -> Result<()>)
     if count == 0 {
         return corrupt("a zipmap is empty");
     }
-    if *declared < BIG_PREVIOUS && u64::from(*declared) != count {
+    // 254 says that there are too many to tell.
+    if *declared != BIG_PREVIOUS && u64::from(*declared) != count {
         return corrupt("a zipmap's count is wrong");
     }
     Ok(())
