@@ -227,7 +227,6 @@ def verify(
     Exit code 0: all valid. 1: some are not. 3: some could not be verified, and none is invalid.
     """
     from exporter import verification  # noqa: PLC0415
-    from exporter.settings import units  # noqa: PLC0415
     from exporter.verify.engines import EngineUnavailable, engine, fallback  # noqa: PLC0415
 
     for path in files:
@@ -239,15 +238,23 @@ def verify(
         chosen = engine(engine_name)
     except EngineUnavailable as error:
         raise click.UsageError(str(error)) from None
-    try:
-        policy = VerifyPolicy(max_rate_bytes_per_second=units.max_rate(max_rate))
-    except units.WrongValue as error:
-        raise click.BadParameter(str(error), param_hint="--max-rate") from None
+    policy = _verify_policy(max_rate)
     lesser = fallback(engine_name, chosen)
     if lesser is not None:
         click.echo(f"warning: {lesser}", err=True)
     statuses = verification.run(files, chosen, policy, depth=depth, as_json=as_json)
     return INTERRUPTED if statuses is None else _exit_code(statuses)
+
+
+def _verify_policy(max_rate: str) -> VerifyPolicy:
+    if max_rate == "0":
+        return VerifyPolicy()
+    from exporter.settings import units  # noqa: PLC0415 - all the settings come with it
+
+    try:
+        return VerifyPolicy(max_rate_bytes_per_second=units.max_rate(max_rate))
+    except units.WrongValue as error:
+        raise click.BadParameter(str(error), param_hint="--max-rate") from None
 
 
 def _exit_code(statuses: set[Status]) -> int:

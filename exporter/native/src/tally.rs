@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::fault::{Result, Status, Stop, corrupt};
 use crate::format::{Dialect, Kind, Magic};
 use crate::text::Text;
-use crate::uniques::{Share, Uniques};
+use crate::uniques::{SHARE_BITS, Share, Uniques};
 
 const DEFAULT_DATABASES: u64 = 16;
 /// `databases` is an int in every server, so no server can have this db.
@@ -323,7 +323,7 @@ impl Tally {
     #[inline]
     fn name(&self, key: Text<'_>) -> u64 {
         // The same key in another database is another one.
-        let database = self.current.number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let database = self.current.number.wrapping_mul(0x9E37_79B9_7F4A_7C15) & !SHARE_BITS;
         (self.names.hash(key) ^ database) | 1 << 63
     }
 
@@ -338,6 +338,9 @@ impl Tally {
     /// That no key of this name came before.
     #[inline]
     pub fn add_key(&mut self, key: Text<'_>) -> Result<()> {
+        if !self.names.wants(key) {
+            return Ok(());
+        }
         let name = self.name(key);
         if name == self.suspect.hash {
             return self.meet(key);
@@ -384,6 +387,9 @@ impl Tally {
     /// A member of the collection that is being read.
     #[inline]
     pub fn member(&mut self, what: Kind, member: Text<'_>) -> Result<()> {
+        if !self.members.wants(member) {
+            return Ok(());
+        }
         let hash = self.members.hash(member);
         self.member_hash(what, hash)
     }

@@ -39,6 +39,9 @@ impl Share {
     }
 }
 
+/// The bits of a hash that tell its share; they come from a digest that is cheap to make.
+pub const SHARE_BITS: u64 = 0xFFFF;
+
 /// One key a process: so that the shares of one reading after the other make up the whole.
 static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
@@ -82,7 +85,14 @@ impl Uniques {
             Text::Bytes(bytes) => hasher.write(bytes),
             Text::Integer(number) => hasher.write_i64(number),
         }
-        hasher.finish() | 1 << 63
+        hasher.finish() & !SHARE_BITS | digest(text) >> 48 | 1 << 63
+    }
+
+    /// Whether `text` is in the share that is searched; of the others not even a hash is made.
+    #[inline(always)]
+    #[must_use]
+    pub fn wants(&self, text: Text<'_>) -> bool {
+        !self.many || digest(text) >> 48 & (self.of - 1) == self.part & (self.of - 1)
     }
 
     /// False where `hash` is known to have come before; the rest shows in [`Self::distinct`].
@@ -93,7 +103,9 @@ impl Uniques {
                 if self.list.len() == self.limit {
                     self.halve();
                 }
-                self.list.push(hash);
+                if self.list.len() < self.limit {
+                    self.list.push(hash);
+                }
             }
             return true;
         }
@@ -141,6 +153,9 @@ impl Uniques {
             self.in_table = 0;
             self.list = std::mem::take(&mut self.table);
             self.list.retain(|hash| *hash != 0);
+            // Memory that is not written to costs nothing; growing would copy it all each time.
+            self.list
+                .reserve_exact(self.limit.saturating_sub(self.list.len()));
         } else if 2 * self.in_table > self.table.len() {
             self.grow(4 * self.table.len());
         }
@@ -169,10 +184,17 @@ impl Uniques {
 
     #[cold]
     fn halve(&mut self) {
-        while self.list.len() >= self.limit {
+        while self.list.len() >= self.limit && self.of <= SHARE_BITS {
             self.of *= 2;
             let (mask, part) = (self.of - 1, self.part & (self.of - 1));
-            self.list.retain(|hash| hash & mask == part);
+            // As retain(), without a branch that is a toss of a coin.
+            let mut kept = 0;
+            for at in 0..self.list.len() {
+                let hash = self.list[at];
+                self.list[kept] = hash;
+                kept += usize::from(hash & mask == part);
+            }
+            self.list.truncate(kept);
         }
     }
 

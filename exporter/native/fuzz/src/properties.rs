@@ -151,18 +151,15 @@ fn little_memory(data: &[u8], full: &Report) {
         ..Options::default()
     };
     let little = report(data, &options, usize::MAX);
-    let own = [Status::Unreadable, Status::ChecksumMismatch];
+    if little == *full || little.status == Status::Unreadable {
+        return;
+    }
+    // The rest is still read, for its checksum: that may explain the file better.
+    assert_ne!(full.status, Status::Valid, "{:?}", little.reason);
     assert!(
-        little == *full || own.contains(&little.status),
+        little.status == Status::ChecksumMismatch || little.compression.is_some(),
         "{:?} {:?}",
         little.status,
         little.reason
     );
-    if little.status == Status::ChecksumMismatch {
-        assert_ne!(
-            full.status,
-            Status::Valid,
-            "only little memory sees a wrong checksum"
-        );
-    }
 }

@@ -1,2 +1,7 @@
+//! Any bytes as a compressed file, in pieces of every size, and what lies inside.
 #![no_main]
-libfuzzer_sys::fuzz_target!(|_data: &[u8]| {});
+
+use libfuzzer_sys::fuzz_target;
+use redis_backup_exporter_fuzz::containers;
+
+fuzz_target!(|data: &[u8]| containers::one_answer(data));

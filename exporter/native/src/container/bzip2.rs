@@ -11,6 +11,9 @@ use super::{Fault, Step, Then};
 /// The mark at the beginning of a block, 48 bits that stand at any bit of a byte.
 const BLOCK_MARK: u64 = 0x3141_5926_5359;
 const MARK_MASK: u64 = (1 << 48) - 1;
+/// A block can fail no sooner than this behind its mark: its CRC, a flag and a pointer come first.
+/// What stands closer to the end was only read ahead, so that no block has begun by it.
+const SOONEST_BITS: usize = 32 + 1 + 24;
 /// The library reads up to 64 bits ahead: that much of what follows a block may be read with it.
 const AHEAD_BYTES: usize = 8;
 /// So many bytes behind a block, what is wrong lies in the next one: the header of the stream (4),
@@ -82,12 +85,15 @@ impl Stream {
                 .rev()
                 .map(move |place| u64::from((byte >> place) & 1))
         });
-        let mut window = 0;
-        self.silent_bytes >= INSIDE_BYTES
-            || bits.into_iter().any(|bit| {
-                window = ((window << 1) | bit) & MARK_MASK;
-                window == BLOCK_MARK
-            })
+        let (mut window, mut behind) = (0, None);
+        for bit in bits {
+            window = ((window << 1) | bit) & MARK_MASK;
+            behind = match behind {
+                None => (window == BLOCK_MARK).then_some(0),
+                Some(count) => Some(count + 1),
+            };
+        }
+        self.silent_bytes >= INSIDE_BYTES || behind.is_some_and(|count| count >= SOONEST_BITS)
     }
 }
 
