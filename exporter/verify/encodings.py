@@ -235,7 +235,9 @@ def zipmap(blob: bytes) -> list[bytes]:
         elif length == 255:
             raise Corrupt("a zipmap ends early")
         spare = 0
-        if len(texts) % 2 and at < last:  # a value: a byte says how many unused ones follow it
+        if len(texts) % 2:  # a value: a byte says how many unused ones follow it
+            if at >= last:
+                raise Corrupt("a zipmap entry reaches beyond the end")
             spare = blob[at]
             at += 1
         if at + length + spare > last:

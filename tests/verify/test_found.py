@@ -33,6 +33,12 @@ def test_a_zipmap_that_counts_255_stops_every_server(which: str) -> None:
 
 
 @pytest.mark.parametrize("which", ENGINES)
+def test_a_zipmap_without_its_last_byte_is_cut(which: str) -> None:
+    """Its last value has no bytes, and no byte that says how many unused ones follow."""
+    assert report("zipmap-without-its-last-byte", which).status is Status.CORRUPT
+
+
+@pytest.mark.parametrize("which", ENGINES)
 def test_a_table_of_expires_beyond_reason_is_a_need(which: str) -> None:
     """Redis up to 7.2 and Valkey do not come up within reason: they make room for 2^44 expires."""
     assert report("resizedb-expires", which).needs.resizedb == 1 << 44

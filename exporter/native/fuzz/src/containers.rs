@@ -98,6 +98,11 @@ fn library_agrees(data: &[u8], compression: Option<&str>, bytes: &[u8]) {
         // The library's reader of frames has gaps that are known.
         Some(_) => return,
     };
+    // Given a frame whole, this library refuses a packed block of 0 bytes; piece by piece it does
+    // not, and such a block holds nothing.
+    if compression == Some("zstd") && read.is_err() && bytes.is_empty() {
+        return;
+    }
     assert!(read.is_ok(), "{compression:?}: {read:?}");
     assert!(theirs == bytes, "{compression:?}: other bytes");
 }
