@@ -141,5 +141,5 @@ $(VENV)/.uv/bin/uv: | $(BIN)/python
 
 .PHONY: clean
 clean:
-	rm -rf $(VENV) $(CRATE)/target $(CRATE)/fuzz/target .image build dist *.egg-info .*_cache .hypothesis $(CRATE)/target exporter/_native.*.so
+	rm -rf $(VENV) $(CRATE)/target $(CRATE)/fuzz/target .image build dist *.egg-info .*_cache .hypothesis exporter/_native.*.so
 	find exporter tests -name __pycache__ -prune -exec rm -rf {} +
