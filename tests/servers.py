@@ -52,11 +52,20 @@ def until(condition: Callable[[], object], what: str, *, seconds: float = PATIEN
         pause.wait(0.01)
 
 
+_BUS_PORT_ABOVE, _PORT_MAX = 10_000, 65_535
+
+
 def free_port() -> int:
-    """A loopback port that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that nobody listened on a moment ago.
+
+    A cluster node listens on another one too, higher by 10,000.
+    """
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port + _BUS_PORT_ABOVE <= _PORT_MAX:
+            return port
 
 
 def executable(kind: str) -> str:

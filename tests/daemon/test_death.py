@@ -50,10 +50,10 @@ def test_a_verifier_that_died_ends_the_process(tmp_path: Path) -> None:
     ended = run(
         tmp_path,
         """
-        from exporter.verify import queue
+        from exporter.verify import verifier
         def broken(*args, **kwargs):
             raise RuntimeError("a bug in the reader")
-        queue.prove = broken
+        verifier.prove = broken
         """,
     )
     assert ended.returncode == 70, ended.stderr
