@@ -227,13 +227,7 @@ def zipmap(blob: bytes) -> list[bytes]:
     texts: list[bytes] = []
     at = 1
     while at < last:
-        length = blob[at]
-        at += 1
-        if length == 254:
-            length = int.from_bytes(blob[at : at + 4], "little")
-            at += 4
-        elif length == 255:
-            raise Corrupt("a zipmap ends early")
+        length, at = _zipmap_length(blob, at)
         spare = 0
         if len(texts) % 2:  # a value: a byte says how many unused ones follow it
             if at >= last:
@@ -252,3 +246,12 @@ def zipmap(blob: bytes) -> list[bytes]:
     if blob[0] != 254 and blob[0] != pairs:  # 254: too many to tell
         raise Corrupt("a zipmap's count is wrong")
     return texts
+
+
+def _zipmap_length(blob: bytes, at: int) -> tuple[int, int]:
+    length = blob[at]
+    if length == 255:
+        raise Corrupt("a zipmap ends early")
+    if length == 254:
+        return int.from_bytes(blob[at + 1 : at + 5], "little"), at + 5
+    return length, at + 1
