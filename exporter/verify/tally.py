@@ -22,25 +22,6 @@ from exporter.verify.rdb import TYPES, Magic, aux_fact
 from exporter.verify.rdbtools_library import RdbCallback
 from exporter.verify.uniques import Uniques
 
-#: Findings: a file with these loads, and yet something in it is odd (TRUTH: "both swallow").
-FINDINGS = {
-    "odd_magic": "version digits that only atoi() understands",
-    "newer_than_version": "an opcode or type that came later than the header's version",
-    "empty_collection": "a list, set, zset or hash without elements; servers drop or keep it",
-    "empty_list_node": "an empty node among the nodes of a list",
-    "no_selectdb": "keys before any SELECTDB; they go to db 0",
-    "resizedb_mismatch": "RESIZEDB announces other numbers than there are keys",
-    "dangling_key_attribute": "an expiry, idle time or frequency with no key after it",
-    "score_text": "a score in a small zset that is no number; servers take it for 0",
-    "score_nan": "a score in a small zset that is not a number",
-    "zset_order": "a small zset whose members are out of order",
-    "stream_length": "a stream's length is not the number of its entries",
-    "stream_order": "stream entries whose ids do not grow",
-    "stream_last_id": "a stream's last id is below that of an entry",
-    "stream_deleted_id": "a stream's greatest deleted id is above its last id",
-    "slot_out_of_range": "a slot number above 16383",
-}
-
 #: sscanf("%i,%lu,%lu") of Valkey 8 and later: three numbers, whatever comes after them.
 _SLOT_NUMBERS = re.compile(rb"\s*[+-]?(0[xX][0-9a-fA-F]+|\d+),\s*[+-]?\d+,\s*[+-]?\d+")
 _DEFAULT_DATABASES = 16

@@ -160,11 +160,12 @@ class Verifier:
                 return
             self._thread = self._new_thread()
         job, seconds = reading.job, time.time() - reading.started_at
+        engine = self._second if _can_wait(job) else self._engine
+        name = engine.name if engine else ""
+        report = RdbReport(status=Status.TIMEOUT, reason=NOT_BACK, engine=name)
         if _can_wait(job):
-            report = RdbReport(status=Status.TIMEOUT, reason=NOT_BACK, engine="rdbtools")
             done = self._compare(job, report, seconds)
         else:
-            report = RdbReport(status=Status.TIMEOUT, reason=NOT_BACK, engine=self._engine.name)
             self._store.prove(self._proof(job, report))
             done = Done(job=job, report=report, seconds=seconds)
         self._thread.start()
